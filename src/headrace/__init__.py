@@ -1,0 +1,70 @@
+"""headrace: the machine-learning lifecycle.
+
+``import headrace as mlflow`` carries a training script over. Everything here is loaded on first use
+(PEP 562): importing headrace itself costs next to nothing. The names are those of `headrace.tracking`,
+and the ones in the table below.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = (
+    False  # type checkers take it as true; importing typing would cost more than all else
+)
+if TYPE_CHECKING:
+    from typing import Any
+
+    from headrace import artifacts as artifacts
+    from headrace import client as client
+    from headrace import entities as entities
+    from headrace import errors as errors
+    from headrace import tracking as tracking
+    from headrace.errors import HeadraceError as HeadraceError
+    from headrace.tracking import *  # noqa: F403
+    from headrace.tracking import data as data
+
+    MlflowException = HeadraceError
+    __version__: str
+
+#: What does not come from `headrace.tracking`: its module, and its name there (None: the module).
+_ELSEWHERE: dict[str, tuple[str, str | None]] = {
+    "Client": ("headrace.client.client", "Client"),
+    "MlflowClient": ("headrace.client.client", "Client"),
+    "HeadraceError": ("headrace.errors", "HeadraceError"),
+    "MlflowException": ("headrace.errors", "HeadraceError"),
+    "artifacts": ("headrace.artifacts", None),
+    "client": ("headrace.client", None),
+    "data": ("headrace.tracking.data", None),
+    "entities": ("headrace.entities", None),
+    "errors": ("headrace.errors", None),
+    "tracking": ("headrace.tracking", None),
+}
+
+if not TYPE_CHECKING:  # so that type checkers see the names above and no others
+
+    def __getattr__(name: str) -> Any:
+        import importlib
+
+        value: Any
+        if name in _ELSEWHERE:
+            module, attribute = _ELSEWHERE[name]
+            value = importlib.import_module(module)
+            if attribute is not None:
+                value = getattr(value, attribute)
+        elif name == "__all__":
+            value = sorted({*_ELSEWHERE, *importlib.import_module("headrace.tracking").__all__})
+        elif name == "__version__":
+            from importlib.metadata import version
+
+            value = version("headrace")
+        else:
+            tracking = (
+                None if name.startswith("_") else importlib.import_module("headrace.tracking")
+            )
+            if name not in getattr(tracking, "__all__", ()):
+                raise AttributeError(f"module 'headrace' has no attribute '{name}'")
+            value = getattr(tracking, name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__getattr__("__all__"), "__version__"})

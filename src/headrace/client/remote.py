@@ -1,0 +1,180 @@
+"""The store behind a server."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+import typing
+from typing import Any
+
+import httpx
+import msgspec
+
+from headrace.client.transport import base_url, open_http
+from headrace.errors import HeadraceError, InternalError, Unavailable, Unsupported, from_wire
+from headrace.protocol.artifacts import Artifacts
+from headrace.protocol.operation import NATIVE_PREFIXES, Operation
+from headrace.protocol.store import Store
+from headrace.protocol.wire import encode, encode_query, response_decoder
+
+#: Repeating one of these after it was carried out would do it twice, or report a failure that is none.
+_ONCE = frozenset(
+    (
+        "create_experiment",
+        "create_run",
+        "log_model",
+        "delete_experiment",
+        "restore_experiment",
+        "delete_tag",
+        "delete_experiment_tag",
+        "purge_trash",
+    )
+)
+
+
+class RemoteStore(Store, Artifacts):
+    """A tracking store over HTTP: a headrace server, or for MLflow's operations an MLflow server.
+
+    Thread-safe, and usable after a fork. Calls raise what a local store raises, and `Unavailable` when
+    the server cannot be reached after several tries. Writes that are safe to repeat are repeated;
+    creating an experiment or a run is not once the request may have arrived.
+    """
+
+    def __init__(self, uri: str) -> None:
+        """Address a server; nothing is sent yet.
+
+        Args:
+            uri: ``http(s)://[user:password@]host[:port][/prefix]``.
+
+        Raises:
+            InvalidParameter: No such address.
+        """
+        self.uri = str(base_url(uri)).rstrip("/")
+        self._uri = uri
+        self._lock = threading.Lock()
+        self._http: httpx.Client | None = None
+        self._pid = 0
+        self._inherited: list[httpx.Client | None] = []
+
+    @property
+    def http(self) -> httpx.Client:
+        """The connection pool of this process: base URL, credentials and retries set."""
+        if self._pid != os.getpid():
+            with self._lock:
+                if self._pid != os.getpid():
+                    # The parent's sockets: kept untouched, since closing them could end its streams.
+                    self._inherited.append(self._http)
+                    self._http = open_http(self._uri)
+                    self._pid = os.getpid()
+        if self._http is None:
+            raise Unavailable(f"The store at {self.uri} is closed; open it again.")
+        return self._http
+
+    def call(self, operation: Operation, request: Any) -> Any:
+        """Send one operation and decode its answer."""
+        method = operation.methods[0]
+        path = operation.prefixes[0] + operation.path
+        repeatable = operation.name not in _ONCE and (
+            operation.name != "import_runs" or all(run.run_id for run in request.runs)
+        )
+        content: dict[str, Any] = (
+            {"params": encode_query(request)}
+            if method == "GET"
+            else {"content": encode(request), "headers": {"Content-Type": "application/json"}}
+        )
+        try:
+            response = self.http.request(
+                method, path.lstrip("/"), extensions={"headrace_repeatable": repeatable}, **content
+            )
+        except httpx.TimeoutException as error:
+            raise Unavailable(
+                f"{self.uri} did not answer {operation.name} in time ({type(error).__name__}). Try again; "
+                "HEADRACE_HTTP_REQUEST_TIMEOUT sets the limit in seconds."
+            ) from error
+        except httpx.TransportError as error:
+            raise Unavailable(
+                f"{self.uri} cannot be reached for {operation.name}: {error}. "
+                "Check that the server runs and that the tracking URI is right."
+            ) from error
+        if response.status_code == 200:
+            return self._decode(operation, response)
+        raise self._error(operation, response)
+
+    def close(self) -> None:
+        """Close the connections."""
+        with self._lock:
+            if self._http is not None and self._pid == os.getpid():
+                self._http.close()
+            self._http = None
+            self._pid = os.getpid()
+
+    def __del__(self) -> None:
+        # A client that was dropped without being closed: nobody else can be using its connections.
+        with contextlib.suppress(Exception):  # also half made, or in an interpreter half gone
+            self.close()
+
+    def _decode(self, operation: Operation, response: httpx.Response) -> Any:
+        try:
+            return response_decoder(operation.response).decode(response.content)
+        except msgspec.ValidationError:
+            # An MLflow server leaves out what is empty, also where our structs always have it.
+            try:
+                given = _filled(json.loads(response.content), operation.response)
+                return msgspec.convert(given, operation.response, strict=False)
+            except msgspec.ValidationError as error:
+                problem: Exception = error
+        except msgspec.DecodeError as error:
+            problem = error
+        raise InternalError(
+            f"{self.uri} answered {operation.name} with something else than expected ({problem}): "
+            f"{response.text[:200]!r}. Is that the address of a tracking server?"
+        )
+
+    def _error(self, operation: Operation, response: httpx.Response) -> HeadraceError:
+        try:
+            body = msgspec.json.decode(response.content)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            body = None
+        status = response.status_code
+        if isinstance(body, dict) and isinstance(body.get("error_code"), str):
+            return from_wire(body["error_code"], str(body.get("message", "")), status)
+        if status == 404:  # the path is unknown, not the thing asked for: that answer has a code
+            need = "a headrace" if operation.prefixes == NATIVE_PREFIXES else "a tracking"
+            return Unsupported(
+                f"{self.uri} does not offer {operation.name}: it needs {need} server. "
+                "Check the tracking URI."
+            )
+        if 300 <= status < 400:
+            return Unavailable(
+                f"{self.uri} redirects to {response.headers.get('location', 'nowhere')}; "
+                "use that address as the tracking URI."
+            )
+        text = response.text.strip()[:500] or response.reason_phrase
+        if status in (408, 429):
+            return Unavailable(f"{self.uri} is too busy for {operation.name} ({status}): {text}")
+        return from_wire(
+            None, f"{self.uri} answered {operation.name} with {status}: {text}", status
+        )
+
+
+def _filled(value: Any, kind: Any) -> Any:
+    """A decoded answer with the required strings, numbers and structs that it lacks, empty."""
+    if typing.get_origin(kind) is tuple and isinstance(value, list):
+        return [_filled(item, typing.get_args(kind)[0]) for item in value]
+    if not (
+        isinstance(kind, type) and issubclass(kind, msgspec.Struct) and isinstance(value, dict)
+    ):
+        return value
+    filled = dict(value)
+    for field in msgspec.structs.fields(kind):
+        name = field.encode_name
+        if name in filled:
+            filled[name] = _filled(filled[name], field.type)
+        elif field.required and isinstance(field.type, type):
+            if issubclass(field.type, msgspec.Struct):
+                filled[name] = _filled({}, field.type)
+            elif field.type in (str, int):
+                filled[name] = field.type()
+    return filled

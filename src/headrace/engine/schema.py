@@ -1,0 +1,288 @@
+"""The tables, for SQLite and PostgreSQL.
+
+Integer keys inside, MLflow's ids outside. Param, tag and metric names are kept once, in ``key``, and
+referred to by number: at a million runs the names would otherwise be most of the database.
+
+Times are milliseconds since the Unix epoch. A thing is in the trash when ``deleted_time`` is set; a
+run is also in the trash while its experiment is, which no column says twice.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+#: SQLite numbers rows by itself only for a column that is exactly INTEGER.
+Id = BigInteger().with_variant(Integer, "sqlite")
+
+#: Text that is ordered by code point on PostgreSQL too, so that an index has that order.
+Ordered = Text().with_variant(Text(collation="C"), "postgresql")
+
+experiment = Table(
+    "experiment",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("workspace", Text, nullable=False, server_default="default"),
+    Column("name", Text, nullable=False),
+    # NULL: below the store's own artifact root, wherever the store is opened or served.
+    Column("artifact_location", Text),
+    Column("creation_time", BigInteger, nullable=False),
+    Column("last_update_time", BigInteger, nullable=False),
+    Column("deleted_time", BigInteger),
+    sqlite_autoincrement=True,  # an id is never used twice, even after a purge
+)
+Index(
+    "uq_experiment_active_name",
+    experiment.c.workspace,
+    experiment.c.name,
+    unique=True,
+    sqlite_where=text("deleted_time IS NULL"),
+    postgresql_where=text("deleted_time IS NULL"),
+)
+Index("ix_experiment_name", experiment.c.name)
+
+experiment_tag = Table(
+    "experiment_tag",
+    metadata,
+    Column("experiment_id", Id, ForeignKey("experiment.id"), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+run = Table(
+    "run",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("uuid", Ordered, nullable=False, unique=True),
+    Column("experiment_id", Id, ForeignKey("experiment.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("start_time", BigInteger, nullable=False),
+    Column("end_time", BigInteger),
+    Column("deleted_time", BigInteger),
+    # Follows the tag mlflow.parentRunId, so that the children of a run are found by index.
+    Column("parent_uuid", Text),
+    sqlite_autoincrement=True,
+)
+Index("ix_run_experiment_start", run.c.experiment_id, run.c.start_time.desc(), run.c.uuid)
+Index(
+    "ix_run_parent",
+    run.c.parent_uuid,
+    sqlite_where=text("parent_uuid IS NOT NULL"),
+    postgresql_where=text("parent_uuid IS NOT NULL"),
+)
+Index(
+    "ix_run_deleted",
+    run.c.deleted_time,
+    sqlite_where=text("deleted_time IS NOT NULL"),
+    postgresql_where=text("deleted_time IS NOT NULL"),
+)
+
+key = Table(
+    "key",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("name", Text, nullable=False, unique=True),
+)
+
+#: Values of ``experiment_key.kind``.
+KIND_METRIC, KIND_PARAM, KIND_TAG = 0, 1, 2
+
+experiment_key = Table(
+    "experiment_key",
+    metadata,
+    Column("experiment_id", Id, ForeignKey("experiment.id"), primary_key=True),
+    Column("kind", SmallInteger, primary_key=True),
+    Column("key_id", Id, ForeignKey("key.id"), primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+param = Table(
+    "param",
+    metadata,
+    Column("run_id", Id, ForeignKey("run.id"), primary_key=True),
+    Column("key_id", Id, ForeignKey("key.id"), primary_key=True),
+    Column("value", Text, nullable=False),
+    # The value as a number, NULL when it is none: for numeric comparison in filters.
+    Column("number", Double),
+    sqlite_with_rowid=False,
+)
+
+tag = Table(
+    "tag",
+    metadata,
+    Column("run_id", Id, ForeignKey("run.id"), primary_key=True),
+    Column("key_id", Id, ForeignKey("key.id"), primary_key=True),
+    Column("value", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: Values of ``metric_summary.last_rank``: numbers sort before NaN.
+RANK_NUMBER, RANK_NAN = 0, 1
+
+metric_summary = Table(
+    "metric_summary",
+    metadata,
+    Column("run_id", Id, ForeignKey("run.id"), primary_key=True),
+    Column("key_id", Id, ForeignKey("key.id"), primary_key=True),
+    # The run's experiment again, so that one index serves "order the runs of an experiment by a metric".
+    Column("experiment_id", Id, nullable=False),
+    # Last point: greatest (step, time, value), NaN counting as 0. A NaN is NULL with rank 1.
+    Column("last_rank", SmallInteger, nullable=False),
+    Column("last_value", Double),
+    Column("last_step", BigInteger, nullable=False),
+    Column("last_time", BigInteger, nullable=False),
+    # Over the values that are not NaN; NULL when there are none.
+    Column("min_value", Double),
+    Column("min_step", BigInteger),
+    Column("max_value", Double),
+    Column("max_step", BigInteger),
+    # Points accepted, exact duplicates included; how many of them NaN.
+    Column("count", BigInteger, nullable=False),
+    Column("nan_count", BigInteger, nullable=False),
+    Column("first_step", BigInteger, nullable=False),
+    Column("first_time", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index(
+    "ix_metric_summary_order",
+    metric_summary.c.experiment_id,
+    metric_summary.c.key_id,
+    metric_summary.c.last_rank,
+    metric_summary.c.last_value,
+    metric_summary.c.run_id,
+)
+
+metric_batch = Table(
+    "metric_batch",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("run_id", Id, ForeignKey("run.id"), nullable=False),
+    Column("points", Integer, nullable=False),
+    Column("data", LargeBinary, nullable=False),  # headrace.engine.metrics.columns: block
+    sqlite_autoincrement=True,
+)
+Index("ix_metric_batch_run", metric_batch.c.run_id, metric_batch.c.id)
+
+metric_segment = Table(
+    "metric_segment",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("run_id", Id, ForeignKey("run.id"), nullable=False),
+    Column("key_id", Id, ForeignKey("key.id"), nullable=False),
+    Column("points", Integer, nullable=False),
+    Column("min_step", BigInteger, nullable=False),
+    Column("max_step", BigInteger, nullable=False),
+    Column("min_time", BigInteger, nullable=False),
+    Column("max_time", BigInteger, nullable=False),
+    Column("overview", LargeBinary, nullable=False),  # columns.py: one line per 128 points
+    Column("data", LargeBinary, nullable=False),  # columns.py: block of one series
+    sqlite_autoincrement=True,
+)
+Index("ix_metric_segment_series", metric_segment.c.run_id, metric_segment.c.key_id)
+
+# What was logged against a logged model, and on which data set; the models themselves are not here yet.
+logged_model_metric = Table(
+    "logged_model_metric",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("model_id", Text, nullable=False),
+    Column("run_id", Id, ForeignKey("run.id"), nullable=False),
+    Column("key_id", Id, ForeignKey("key.id"), nullable=False),
+    Column("step", BigInteger, nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("value", Double),  # NULL: NaN
+    Column("dataset_name", Text),
+    Column("dataset_digest", Text),
+)
+Index(
+    "ix_logged_model_metric_model",
+    logged_model_metric.c.model_id,
+    logged_model_metric.c.key_id,
+)
+Index("ix_logged_model_metric_run", logged_model_metric.c.run_id)
+
+dataset = Table(
+    "dataset",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("experiment_id", Id, ForeignKey("experiment.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("source_type", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("schema", Text),
+    Column("profile", Text),
+)
+Index("uq_dataset_name", dataset.c.experiment_id, dataset.c.name, dataset.c.digest, unique=True)
+
+run_dataset = Table(
+    "run_dataset",
+    metadata,
+    Column("run_id", Id, ForeignKey("run.id"), primary_key=True),
+    Column("dataset_id", Id, ForeignKey("dataset.id"), primary_key=True),
+    Column("context", Text),  # the tag mlflow.data.context, for search
+    Column("tags", Text, nullable=False),  # JSON: [{"key", "value"}, ...]
+    sqlite_with_rowid=False,
+)
+Index("ix_run_dataset_dataset", run_dataset.c.dataset_id)
+
+#: Values of ``run_model.direction``.
+MODEL_INPUT, MODEL_OUTPUT = 0, 1
+
+run_model = Table(
+    "run_model",
+    metadata,
+    Column("run_id", Id, ForeignKey("run.id"), primary_key=True),
+    Column("direction", SmallInteger, primary_key=True),
+    Column("model_id", Text, primary_key=True),
+    Column("step", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+event = Table(
+    "event",
+    metadata,
+    Column("seq", Id, primary_key=True, autoincrement=True),
+    Column("time", BigInteger, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("data", Text, nullable=False),  # JSON object
+    sqlite_autoincrement=True,
+)
+
+#: Tables that hold rows of one run, in the order in which a purge empties them.
+RUN_TABLES = (
+    param,
+    tag,
+    metric_summary,
+    metric_batch,
+    metric_segment,
+    logged_model_metric,
+    run_dataset,
+    run_model,
+)

@@ -1,0 +1,116 @@
+"""Which names a filter may use, and what each may be compared with."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import msgspec
+
+from headrace.engine.search.tree import Kind, Operator
+
+_EQUALITY = frozenset({Operator.EQ, Operator.NE, Operator.IN, Operator.NOT_IN})
+_SIZE = frozenset({Operator.LT, Operator.LE, Operator.GT, Operator.GE})
+_PATTERN = frozenset({Operator.LIKE, Operator.NOT_LIKE, Operator.ILIKE, Operator.NOT_ILIKE})
+_PRESENCE = frozenset({Operator.IS_NULL, Operator.IS_NOT_NULL})
+
+
+class Type(Enum):
+    """What the values of a field are: the operators it takes, and how a value is written."""
+
+    TEXT = (_EQUALITY | _PATTERN | _PRESENCE, "a quoted string")
+    NUMBER = (_EQUALITY | _SIZE | _PRESENCE, "a number")
+    #: Text that may look like a number: numbers are compared as numbers.
+    PARAM = (_EQUALITY | _SIZE | _PATTERN | _PRESENCE, "a quoted string, or a number")
+    #: Milliseconds since the Unix epoch, or ISO 8601.
+    TIME = (
+        _EQUALITY | _SIZE | _PRESENCE,
+        "milliseconds since 1970, or a date like '2026-01-31T12:00Z'",
+    )
+    #: The same, of experiments, where MLflow takes whole numbers only.
+    WHOLE_TIME = (
+        _EQUALITY | _SIZE | _PRESENCE,
+        "whole milliseconds since 1970, or a date like '2026-01-31T12:00Z'",
+    )
+    #: Milliseconds, or a duration in words.
+    DURATION = (_EQUALITY | _SIZE | _PRESENCE, "milliseconds, or a duration like '1h30m'")
+    #: A number that MLflow quotes.
+    ID = (_EQUALITY | _PRESENCE, "a quoted number, such as '12'")
+
+    def __init__(self, operators: frozenset[Operator], values: str) -> None:
+        self.operators = operators
+        self.values = values
+
+
+class Vocabulary(msgspec.Struct, frozen=True):
+    """The names that filters of one noun may use.
+
+    Attributes:
+        prefixes: Kind by the word before the dot.
+        attributes: Type by name.
+        aliases: Other names of attributes.
+        datasets: Keys after ``dataset.``.
+    """
+
+    noun: str
+    prefixes: dict[str, Kind]
+    attributes: dict[str, Type]
+    aliases: dict[str, str] = {}
+    datasets: tuple[str, ...] = ()
+
+    def type_of(self, kind: Kind, key: str) -> Type:
+        """The type of a field."""
+        if kind is Kind.ATTRIBUTE:
+            return self.attributes[key]
+        if kind is Kind.METRIC:
+            return Type.NUMBER
+        return Type.PARAM if kind is Kind.PARAM else Type.TEXT
+
+
+RUNS = Vocabulary(
+    noun="run",
+    prefixes={
+        "metric": Kind.METRIC,
+        "metrics": Kind.METRIC,
+        "parameter": Kind.PARAM,
+        "parameters": Kind.PARAM,
+        "param": Kind.PARAM,
+        "params": Kind.PARAM,
+        "tag": Kind.TAG,
+        "tags": Kind.TAG,
+        "attribute": Kind.ATTRIBUTE,
+        "attributes": Kind.ATTRIBUTE,
+        "attr": Kind.ATTRIBUTE,
+        "run": Kind.ATTRIBUTE,
+        "dataset": Kind.DATASET,
+        "datasets": Kind.DATASET,
+    },
+    attributes={
+        "run_id": Type.TEXT,
+        "run_name": Type.TEXT,
+        "status": Type.TEXT,
+        "user_id": Type.TEXT,
+        "artifact_uri": Type.TEXT,
+        "start_time": Type.TIME,
+        "end_time": Type.TIME,
+        "duration": Type.DURATION,
+    },
+    aliases={
+        "created": "start_time",
+        "Created": "start_time",
+        "run name": "run_name",
+        "Run name": "run_name",
+        "Run Name": "run_name",
+    },
+    datasets=("name", "digest", "context"),
+)
+
+EXPERIMENTS = Vocabulary(
+    noun="experiment",
+    prefixes={"attribute": Kind.ATTRIBUTE, "tag": Kind.TAG, "tags": Kind.TAG},
+    attributes={
+        "name": Type.TEXT,
+        "experiment_id": Type.ID,
+        "creation_time": Type.WHOLE_TIME,
+        "last_update_time": Type.WHOLE_TIME,
+    },
+)

@@ -1,0 +1,1 @@
+"""HTTP over the protocol: routes derived from the operations, security, and the process that serves."""

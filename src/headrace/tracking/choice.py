@@ -1,0 +1,192 @@
+"""Which store and which experiment the fluent API talks to: one choice for the whole process.
+
+`set_tracking_uri` and `set_experiment` also set the environment variables ``HEADRACE_TRACKING_URI`` and
+``HEADRACE_EXPERIMENT_ID``, so that processes started from here log to the same place.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from urllib.parse import unquote
+
+from headrace.client.client import Client
+from headrace.client.environment import setting
+from headrace.client.stores import resolve
+from headrace.entities import Experiment, LifecycleStage
+from headrace.errors import AlreadyExists, InvalidParameter, InvalidState, NotFound
+
+DEFAULT_EXPERIMENT_ID = "0"
+
+_URI = "HEADRACE_TRACKING_URI"
+_EXPERIMENT = "HEADRACE_EXPERIMENT_ID"
+
+
+class Choice:
+    """The tracking URI and the experiment that were set, and the clients in use, by their URI."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._clients: dict[str | None, Client] = {}
+        self.uri: str | None = None
+        self.experiment_id: str | None = None
+        self._exported: dict[str, str] = {}
+        os.register_at_fork(after_in_child=self._after_fork)
+
+    def _after_fork(self) -> None:
+        self._lock = threading.RLock()  # another thread of the parent may have held it
+
+    def set_uri(self, uri: str | None) -> None:
+        """Choose a store; another one than before forgets the experiment that was set."""
+        with self._lock:
+            if uri != self.uri:
+                self.set_experiment(None)
+            self.uri = uri
+            self._export(_URI, uri)
+
+    def set_experiment(self, experiment_id: str | None) -> None:
+        """Choose an experiment."""
+        with self._lock:
+            self.experiment_id = experiment_id
+            self._export(_EXPERIMENT, experiment_id)
+
+    def client(self, uri: str | None = None) -> Client:
+        """The client for a store, default the chosen one; opened on first use."""
+        uri = uri or self.uri or setting("TRACKING_URI")
+        client = self._clients.get(uri)
+        if client is None:
+            with self._lock:
+                client = self._clients.get(uri)
+                if client is None:
+                    client = self._clients[uri] = Client(uri)
+        return client
+
+    def default_uri(self) -> str:
+        """The default store: once it is in use it stays the one, wherever the program goes."""
+        client = self._clients.get(None)
+        return resolve() if client is None else client.tracking_uri
+
+    def reset(self) -> None:
+        """Forget every choice and close the clients."""
+        with self._lock:
+            self.set_uri(None)
+            self.set_experiment(None)
+            clients, self._clients = self._clients, {}
+        for client in clients.values():
+            client.close()
+
+    def _export(self, name: str, value: str | None) -> None:
+        """Set an environment variable, or unset it if it is still as it was set here."""
+        if value is not None:
+            os.environ[name] = self._exported[name] = value
+        elif name in self._exported and os.environ.get(name) == self._exported.pop(name):
+            del os.environ[name]
+
+
+#: The one choice of this process; the functions below are its face.
+choice = Choice()
+
+
+def set_tracking_uri(uri: str | os.PathLike[str]) -> None:
+    """Choose the store that runs are tracked in.
+
+    Args:
+        uri: A directory, ``sqlite:///path``, ``postgresql://…`` or ``http(s)://host:port``; ``""`` goes
+            back to the default. It is opened on first use. See `Client` for the default.
+    """
+    text = os.fspath(uri)
+    if text.startswith("file:") and "://" not in text:  # file:./mlruns, as MLflow's users write
+        text = unquote(text.removeprefix("file:"))
+    if text and "://" not in text:
+        text = os.path.abspath(os.path.expanduser(text))  # noqa: PTH100, PTH111 - as text
+    choice.set_uri(text or None)
+
+
+def get_tracking_uri() -> str:
+    """The store that runs are tracked in: as it was set, else from the environment, else the default."""
+    return choice.uri or setting("TRACKING_URI") or choice.default_uri()
+
+
+def is_tracking_uri_set() -> bool:
+    """Whether a tracking URI was set, by `set_tracking_uri` or the environment."""
+    return bool(choice.uri or setting("TRACKING_URI"))
+
+
+def set_experiment(
+    experiment_name: str | None = None, experiment_id: str | None = None
+) -> Experiment:
+    """Choose the experiment that new runs belong to.
+
+    Args:
+        experiment_name: It is created if there is no active one of that name.
+        experiment_id: Of an existing one. Give one of the two.
+
+    Raises:
+        NotFound: No experiment has that id.
+        InvalidState: The experiment is deleted.
+        InvalidParameter: Both or neither given.
+    """
+    if (experiment_name is None) == (experiment_id is None):
+        raise InvalidParameter("Give either experiment_name or experiment_id, not both.")
+    if experiment_id is not None:
+        experiment = choice.client().get_experiment(experiment_id)
+    else:
+        assert experiment_name is not None
+        experiment = find_or_create(experiment_name)
+    if experiment.lifecycle_stage != LifecycleStage.ACTIVE:
+        raise InvalidState(
+            f"Cannot set experiment '{experiment.name}' ({experiment.experiment_id}): it is deleted. "
+            "Restore it with restore_experiment, or use another name."
+        )
+    choice.set_experiment(experiment.experiment_id)
+    return experiment
+
+
+def find_or_create(name: str) -> Experiment:
+    """The active experiment of that name, created if there is none.
+
+    On a server where a deleted experiment keeps its name, that one.
+    """
+    client = choice.client()
+    experiment = client.get_experiment_by_name(name)
+    if experiment is not None and experiment.lifecycle_stage == LifecycleStage.ACTIVE:
+        return experiment
+    try:
+        return client.get_experiment(client.create_experiment(name))
+    except AlreadyExists:
+        # Somebody else was faster, or the name is kept by the deleted one.
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
+            raise
+        return experiment
+
+
+def experiment_id() -> str:
+    """The experiment of a run that is started now.
+
+    The one that was set; else the environment's, by ``HEADRACE_EXPERIMENT_NAME`` (created if missing)
+    or ``HEADRACE_EXPERIMENT_ID``, or MLflow's variables of these names; else the default one.
+
+    Raises:
+        InvalidParameter: The environment names an experiment that does not exist, or two.
+    """
+    if choice.experiment_id is not None:
+        return choice.experiment_id
+    name, number = setting("EXPERIMENT_NAME"), setting("EXPERIMENT_ID")
+    if name is not None:
+        found = find_or_create(name).experiment_id
+        if number is not None and number != found:
+            raise InvalidParameter(
+                f"The environment names experiment '{name}' ({found}) and experiment id '{number}': "
+                "unset HEADRACE_EXPERIMENT_NAME or HEADRACE_EXPERIMENT_ID (or MLflow's)."
+            )
+        return found
+    if number is not None:
+        try:
+            return choice.client().get_experiment(number).experiment_id
+        except NotFound:
+            raise InvalidParameter(
+                f"The environment's experiment id '{number}' does not exist in {get_tracking_uri()}: "
+                "correct or unset HEADRACE_EXPERIMENT_ID (or MLFLOW_EXPERIMENT_ID)."
+            ) from None
+    return DEFAULT_EXPERIMENT_ID

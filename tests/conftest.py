@@ -1,0 +1,71 @@
+"""Fixtures for all tests: a real PostgreSQL, fresh databases, real servers."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from support.postgres import Postgres, running_postgres
+from support.server import Server
+
+
+@pytest.fixture(autouse=True)
+def _own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the tracking settings of the person who runs it."""
+    for name in list(os.environ):
+        if name.startswith(("HEADRACE_", "MLFLOW_")) and name != "HEADRACE_TEST_POSTGRES":
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A running PostgreSQL. Not having one is a failure, not a reason to skip.
+
+    One per worker process under xdist: a cluster starts in about a second, and shares nothing.
+    """
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """URL of a fresh, empty database, on SQLite and on PostgreSQL."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'headrace.db'}"
+        return
+    with request.getfixturevalue("postgres").database() as url:
+        yield url
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Starts servers: ``server(store=None, *arguments, environment=None)``, a store URI or directory.
+
+    What is still running at the end is stopped by SIGTERM, and must end with 0 and without a traceback.
+    """
+    running: list[Server] = []
+    number = itertools.count(1)
+
+    def start(
+        store: str | Path | None = None,
+        *arguments: str,
+        environment: dict[str, str] | None = None,
+    ) -> Server:
+        log = tmp_path / f"server-{next(number)}.log"
+        one = Server(store or tmp_path / "store", log, *arguments, environment=environment)
+        running.append(one)
+        return one
+
+    yield start
+    failures = []
+    for one in running:
+        if one.process.returncode is None:
+            try:
+                one.stop()
+            except AssertionError as error:
+                failures.append(str(error))
+    assert not failures, "\n".join(failures)

@@ -1,0 +1,1 @@
+"""What tests start and stop: databases, servers. No test lives here, and no stand-in for our own code."""
