@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import socket
+import re
 import subprocess
 import sys
 import time
@@ -19,27 +19,20 @@ from headrace.artifacts import ArtifactStore, open_artifacts
 
 @contextlib.contextmanager
 def _moto(folder: Path) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
     log = folder / "moto.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"],
             stdout=output,
             stderr=subprocess.STDOUT,
         )
     try:
         deadline = time.monotonic() + 60
-        while True:
-            with contextlib.suppress(httpx.TransportError):
-                if httpx.get(url, timeout=5).status_code == 200:
-                    break
+        while not (found := re.search(r"http://127\.0\.0\.1:\d+", log.read_text())):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"moto did not start:\n{log.read_text()}")
             time.sleep(0.05)
-        yield url
+        yield found.group()
     finally:
         process.terminate()
         process.wait(30)
@@ -71,7 +64,7 @@ def bucket(
     for name, value in s3_environment.items():
         monkeypatch.setenv(name, value)
     name = f"b-{uuid.uuid4().hex}"
-    httpx.put(f"{s3_endpoint}/{name}").raise_for_status()
+    httpx.put(f"{s3_endpoint}/{name}", timeout=60).raise_for_status()
     return f"s3://{name}"
 
 

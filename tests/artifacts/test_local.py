@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from headrace.artifacts import open_artifacts
+from headrace.artifacts import Part, open_artifacts
 from headrace.artifacts.local import LocalArtifacts
 from headrace.artifacts.paths import STAGING
 from headrace.errors import InvalidParameter, NotFound, Unavailable
@@ -145,24 +145,35 @@ def test_a_root_that_cannot_be_made_is_unavailable_not_a_crash(tmp_path: Path) -
             LocalArtifacts(root).write("a", [b"x"])
 
 
+def at_once(work: Callable[[int], None]) -> None:
+    """Do something 60 times in each of four threads."""
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: [work(number) for _ in range(60)], range(4)))
+
+
 def test_writers_and_deleters_of_one_folder_do_not_trip_over_each_other(root: Path) -> None:
     store = LocalArtifacts(root)
-    errors: list[Exception] = []
 
     def work(number: int) -> None:
-        try:
-            for _ in range(60):
-                store.write(f"a/b/{number}", [b"x"])
-                store.delete(f"a/b/{number}")
-        except Exception as error:  # noqa: BLE001 - reported by the test itself
-            errors.append(error)
+        store.write(f"a/b/{number}", [b"x"])
+        store.delete(f"a/b/{number}")
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
+    at_once(work)
+    assert everything(root) == set()
+
+
+def test_uploads_in_parts_and_deleted_folders_do_not_trip_over_each_other(root: Path) -> None:
+    store = LocalArtifacts(root)
+
+    def work(number: int) -> None:
+        path = f"a/{number}/b/file"
+        upload_id, _ = store.start_multipart(path, 1)
+        etag = store.write_part(path, upload_id, 1, [b"x"])
+        store.complete_multipart(path, upload_id, [Part(part_number=1, etag=etag)])
+        store.delete(f"a/{number}")
+        assert not (root / f"a/{number}").exists()
+
+    at_once(work)
     assert everything(root) == set()
 
 

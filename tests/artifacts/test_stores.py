@@ -167,7 +167,7 @@ def test_parts_make_a_file(store: ArtifactStore, big: Callable[[int], bytes]) ->
         else:
             target = targets[number - 1]
             assert target.part_number == number
-            answer = httpx.put(target.url, content=body, headers=target.headers)
+            answer = httpx.put(target.url, content=body, headers=target.headers, timeout=60)
             etag = answer.raise_for_status().headers["etag"]
         done.append(Part(part_number=number, etag=etag))
     assert paths(store) == []
@@ -199,10 +199,11 @@ def test_presigned_urls_work_without_us(bucket: str) -> None:
     store = open_artifacts(bucket)
     assert store.presigns
     put = store.presign("PUT", "a b/ü", 60)
-    httpx.put(put.presigned_url, content=b"hello", headers=put.headers).raise_for_status()
+    sent = httpx.put(put.presigned_url, content=b"hello", headers=put.headers, timeout=60)
+    sent.raise_for_status()
     got = store.presign("GET", "a b/ü", 60)
     assert got.file_size == 5
-    assert httpx.get(got.presigned_url).content == b"hello"
+    assert httpx.get(got.presigned_url, timeout=60).content == b"hello"
     with pytest.raises(NotFound):
         store.presign("GET", "nope", 60)
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -207,7 +210,11 @@ def test_a_broken_line_is_mended_under_way(
 
 
 def test_a_cut_download_goes_on_where_it_stopped(
-    line: Line, remote: ArtifactStore, big: Callable[[int], bytes], tmp_path: Path
+    running: Server,
+    remote: ArtifactStore,
+    big: Callable[[int], bytes],
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
     body = big(6 * PART_SIZE)
     remote.write("big", [body])
@@ -223,10 +230,49 @@ def test_a_cut_download_goes_on_where_it_stopped(
     with pytest.raises(Stop):
         download_file(remote, "big", target, stop)
     assert not target.exists()
-    line.passed = 0
-    download_file(remote, "big", target)
+    seen: list[int] = []
+    line = Line(int(running.url.rpartition(":")[2]))
+    request.addfinalizer(line.close)
+    tracking = RemoteStore(f"http://127.0.0.1:{line.port}")
+    request.addfinalizer(tracking.close)
+    again = artifacts_at(remote.uri, tracking)
+    download_file(again, "big", target, lambda path, done, total: seen.append(done))
     assert target.read_bytes() == body
-    assert line.passed < len(body) - PART_SIZE
+    # However the bytes were spread over the parts that came at the same time.
+    assert seen[0] > 4 * PART_SIZE
+    assert line.passed < len(body) - seen[0] + 100_000  # headers
+    assert [p.name for p in tmp_path.iterdir()] == ["back"]
+
+
+def test_a_killed_download_goes_on_where_it_stopped(
+    running: Server, remote: ArtifactStore, big: Callable[[int], bytes], tmp_path: Path
+) -> None:
+    body = big(6 * PART_SIZE)
+    remote.write("big", [body])
+    target = tmp_path / "back"
+    script = """if True:
+        import os, signal, sys
+        from headrace.client.artifacts import artifacts_at
+        from headrace.client.remote import RemoteStore
+        from headrace.client.transfer import download_file
+
+        def stop(path, done, total):
+            if done > 48 << 20:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        url, uri, target = sys.argv[1:]
+        download_file(artifacts_at(uri, RemoteStore(url)), "big", target, stop)
+    """
+    killed = subprocess.run(
+        [sys.executable, "-c", script, running.url, remote.uri, str(target)], check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert not target.exists()
+    seen: list[int] = []
+    download_file(remote, "big", target, lambda path, done, total: seen.append(done))
+    assert target.read_bytes() == body
+    # Of each of the four parts that were coming, no more is lost than what was not noted yet.
+    assert seen[0] > (48 << 20) - 4 * (5 << 20)
     assert [p.name for p in tmp_path.iterdir()] == ["back"]
 
 

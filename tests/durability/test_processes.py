@@ -24,14 +24,16 @@ def test_two_servers_start_at_once_on_an_empty_database(database_url: str, serve
     with ThreadPoolExecutor(3) as pool:
         running = list(pool.map(start, range(3)))
     made = [
-        httpx.post(f"{one.url}/api/2.0/mlflow/experiments/create", json={"name": f"e{i}"})
+        httpx.post(
+            f"{one.url}/api/2.0/mlflow/experiments/create", json={"name": f"e{i}"}, timeout=60
+        )
         for i, one in enumerate(running)
     ]
     assert [response.status_code for response in made] == [200] * 3
     assert len({response.json()["experiment_id"] for response in made}) == 3
     for one in running:
         found = httpx.post(
-            f"{one.url}/api/2.0/mlflow/experiments/search", json={"max_results": 10}
+            f"{one.url}/api/2.0/mlflow/experiments/search", json={"max_results": 10}, timeout=60
         ).json()["experiments"]
         assert {each["name"] for each in found} == {"Default", "e0", "e1", "e2"}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,7 +20,7 @@ from support.postgres import Postgres
 def test_connections_that_postgresql_cut_while_idle_are_made_anew(
     postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "_IDLE_SECONDS", 0.01)
+    monkeypatch.setattr(database, "_IDLE_SECONDS", 0.0)
     with postgres.database() as url:
         _cut_and_go_on(url)
 
@@ -30,12 +29,14 @@ def _cut_and_go_on(url: str) -> None:
     engine = Engine(url, artifact_root="mlflow-artifacts:", compact=False)
     default = GetExperiment(experiment_id="0")
     engine.get_experiment(default)
+    others = "datname = current_database() AND pid <> pg_backend_pid()"
     with psycopg.connect(url, autocommit=True) as administrator:
         administrator.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"
         )
-    time.sleep(0.1)
+        left = sql.SQL("SELECT count(*) FROM pg_stat_activity WHERE {}").format(sql.SQL(others))
+        while administrator.execute(left).fetchone() != (0,):
+            pass  # they end when they get to it
     assert engine.get_experiment(default).experiment.name == "Default"
     assert engine.create_experiment(CreateExperiment(name="after")).experiment_id == "1"
     engine.close()

@@ -28,6 +28,12 @@ class Proxy:
             p.relative_to(self.folder).as_posix() for p in self.folder.rglob("*") if p.is_file()
         }
 
+    def wait_for_requests(self, count: int) -> None:
+        """Until so many requests are being answered."""
+        metric = f"headrace_http_requests_in_flight {count + 1}.0\n"  # the question is one of them
+        while metric not in self.http.get("/metrics").text:
+            time.sleep(0.01)
+
     def raw(self, method: str, target: str) -> tuple[int, bytes]:
         """A request whose path nobody normalises."""
         with socket.create_connection(("127.0.0.1", self.http.base_url.port)) as peer:
@@ -190,10 +196,8 @@ def test_an_upload_cut_in_the_middle_leaves_nothing(proxy: Proxy) -> None:
                 f"Content-Length: 10000000\r\n\r\n".encode()
             )
             peer.sendall(b"x" * 5_000_000)
-    deadline = time.monotonic() + 20
-    staging = proxy.folder / ".headrace-partial"
-    while staging.exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
+            proxy.wait_for_requests(1)  # it has begun before it is cut
+        proxy.wait_for_requests(0)
     assert {name for name in proxy.files() if "cut" in name or "partial" in name} == {"cut/kept"}
     assert proxy.http.get(f"{BASE}/artifacts/cut/kept").text == "old"
 
@@ -207,9 +211,7 @@ def test_slow_uploads_keep_nobody_from_reading(proxy: Proxy) -> None:
                 f"PUT {BASE}/artifacts/slow/{number} HTTP/1.1\r\nHost: localhost\r\n"
                 "Content-Length: 10\r\n\r\nx".encode()
             )
-        metric = "headrace_http_requests_in_flight 141.0"
-        while metric not in proxy.http.get("/metrics").text:
-            time.sleep(0.01)
+        proxy.wait_for_requests(140)
         assert proxy.http.get(f"{BASE}/artifacts/read/me").text == "here"
 
 
@@ -241,7 +243,7 @@ def test_parts_go_through_the_server_where_the_store_has_no_urls(proxy: Proxy) -
     parts = []
     for target in reversed(created["credentials"]):
         body = str(target["part_number"]).encode() * 1000
-        put = httpx.put(target["url"], content=body, headers=target.get("headers"))
+        put = httpx.put(target["url"], content=body, headers=target.get("headers"), timeout=60)
         parts.append({"part_number": target["part_number"], "etag": put.headers["etag"], "url": target["url"]})  # fmt: skip
     done = {"path": "/home/me/a b?.bin", "upload_id": created["upload_id"], "parts": parts}
     answer = proxy.http.post(f"{BASE}/mpu/complete/9/run/artifacts", json=done)
@@ -308,17 +310,17 @@ def test_a_run_reaches_only_buckets_that_the_server_was_given(
 ) -> None:
     keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
     url = server(None, "--allowed-artifacts", allowed, environment=keys).url
-    api = f"{url}/api/2.0/mlflow"
 
     def presigned(location: str) -> int:
         body = {"name": location, "artifact_location": location}
-        experiment = httpx.post(f"{api}/experiments/create", json=body).json()
-        run = httpx.post(f"{api}/runs/create", json=experiment).json()["run"]["info"]["run_id"]
+        experiment = http.post("/experiments/create", json=body).json()
+        run = http.post("/runs/create", json=experiment).json()["run"]["info"]["run_id"]
         asked = {"run_id": run, "path": "a.txt"}
-        return httpx.post(f"{api}/artifacts/presigned-upload-url", json=asked).status_code
+        return http.post("/artifacts/presigned-upload-url", json=asked).status_code
 
-    assert presigned("s3://team/a") == (200 if allowed else 403)
-    assert presigned("s3://teammates/a") == (200 if allowed == "*" else 403)
+    with httpx.Client(base_url=f"{url}/api/2.0/mlflow", timeout=60) as http:
+        assert presigned("s3://team/a") == (200 if allowed else 403)
+        assert presigned("s3://teammates/a") == (200 if allowed == "*" else 403)
 
 
 def test_a_server_without_proxy_says_so(server: Callable[..., Server]) -> None:
@@ -330,6 +332,6 @@ def test_a_server_without_proxy_says_so(server: Callable[..., Server]) -> None:
         ("DELETE", "artifacts/x"),
         ("POST", "mpu/create/x"),
     ):
-        answer = httpx.request(method, f"{url}{BASE}/{path}")
+        answer = httpx.request(method, f"{url}{BASE}/{path}", timeout=60)
         assert answer.status_code == 503, (method, path)
         assert "--serve-artifacts" in answer.json()["message"]

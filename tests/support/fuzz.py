@@ -90,7 +90,7 @@ def main(wanted: int = 10_000) -> int:
             while counts.total() < wanted and not failed:
                 seed += 1
                 done = fuzz(server.url, folder, examples=100, seed=seed)
-                counts = requests_by_status(httpx.get(f"{server.url}/metrics").text)
+                counts = requests_by_status(httpx.get(f"{server.url}/metrics", timeout=60).text)
                 if done.returncode or 500 in counts:
                     failed = True
                     print(done.stdout[-10_000:], done.stderr[-2000:], server.output()[-10_000:])

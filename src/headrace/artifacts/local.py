@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import re
 import secrets
 import shutil
 import stat as stat_
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from headrace.artifacts.paths import STAGING, artifact_path
 from headrace.artifacts.store import (
@@ -34,10 +36,14 @@ from headrace.artifacts.writeback import STEP, begin_writeback
 from headrace.entities import FileInfo
 from headrace.errors import InvalidParameter, NotFound, Unavailable
 
+T = TypeVar("T")
+
 #: Age in seconds after which something in the staging folder belongs to nobody.
 _ABANDONED = 24 * 3600
-#: A rename is tried again this often when deletions keep pruning the folder it needs.
-_TRIES = 20
+#: What others keep undoing, because they prune the folder that it needs, is tried again for so many
+#: seconds, and so often at least: a stopped process may sleep through any number of seconds.
+_PATIENCE = 30.0
+_TRIES = 100
 _UPLOAD_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -126,11 +132,19 @@ class LocalArtifacts(ArtifactStore):
 
     def _delete_folder(self, target: Path) -> None:
         """All of a folder disappears at once: it moves to the staging folder and goes there."""
-        staging = self._make_staging()
-        grave = staging / secrets.token_hex(16)
+
+        def bury(grave: Path) -> Path | None:
+            try:
+                return target.rename(grave)
+            except FileNotFoundError:
+                if os.path.lexists(target):
+                    raise  # it is the staging folder that is gone
+                return None
+
         try:
-            target.rename(grave)
-            shutil.rmtree(grave)
+            grave = self._in_staging(bury)
+            if grave is not None:
+                shutil.rmtree(grave)
         finally:
             self._leave_staging()
 
@@ -153,8 +167,7 @@ class LocalArtifacts(ArtifactStore):
         self._refuse_folder(path)
         upload_id = secrets.token_hex(16)
         with _explained(path):
-            folder = self._make_staging() / upload_id
-            folder.mkdir()
+            folder = self._in_staging(_new_folder, upload_id)
             (folder / "path").write_text(path, encoding="utf-8")
         return upload_id, None
 
@@ -165,8 +178,11 @@ class LocalArtifacts(ArtifactStore):
         check_part_count(part_number)
         etag = secrets.token_hex(8)
         staged = folder / f"{etag}.tmp"
-        with _explained(path):
-            fd = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            with _explained(path):
+                fd = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        except FileNotFoundError:
+            raise _no_upload(path, upload_id) from None
         try:
             _write_all(path, fd, chunks)
             staged.rename(folder / f"{part_number}.{etag}")
@@ -239,17 +255,32 @@ class LocalArtifacts(ArtifactStore):
         if self._inside(path).is_dir():
             raise _is_folder(path)
 
-    def _make_staging(self) -> Path:
+    def _in_staging(self, make: Callable[[Path], T], name: str = "") -> T:
+        """Make something in the staging folder, which others remove when it is empty.
+
+        Args:
+            make: Gets a path there; raises FileNotFoundError when the staging folder is gone.
+            name: The last part of that path; default: a new one.
+
+        Raises:
+            Unavailable: The staging folder cannot be made.
+        """
         staging = self.root / STAGING
-        try:
-            _make_folder(staging)
-            if not self._swept:
-                self._swept = True
-                self._sweep(staging)
-                _make_folder(staging)
-        except (FileExistsError, NotADirectoryError):
-            raise Unavailable(f"The artifact root {self.root} is not a folder.") from None
-        return staging
+        for _ in _tries():
+            try:
+                _make_folders(staging)
+                if not self._swept:
+                    self._swept = True
+                    self._sweep(staging)
+            except (FileExistsError, NotADirectoryError):
+                raise Unavailable(f"The artifact root {self.root} is not a folder.") from None
+            except FileNotFoundError:
+                continue
+            try:
+                return make(staging / (name or secrets.token_hex(16)))
+            except FileNotFoundError:
+                pass
+        raise Unavailable(f"Cannot make the artifact root {self.root}.")
 
     def _leave_staging(self) -> None:
         with contextlib.suppress(OSError):  # somebody else still uses it
@@ -269,7 +300,7 @@ class LocalArtifacts(ArtifactStore):
     def _staged(self, path: str) -> Iterator[tuple[Path, int]]:
         """A new file in the staging folder; it is gone at the end unless it was renamed."""
         with _explained(path):
-            staged, fd = self._open_staged()
+            staged, fd = self._in_staging(_new_file)
         try:
             yield staged, fd
         finally:
@@ -278,38 +309,33 @@ class LocalArtifacts(ArtifactStore):
                 staged.unlink()
             self._leave_staging()
 
-    def _open_staged(self) -> tuple[Path, int]:
-        for last in range(_TRIES - 1, -1, -1):
-            try:
-                staged = self._make_staging() / secrets.token_hex(16)
-                return staged, os.open(staged, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-            except FileNotFoundError:  # another writer just removed the empty folder
-                if not last:
-                    raise Unavailable(f"Cannot make the artifact root {self.root}.") from None
-        raise AssertionError("unreachable")
-
     def _publish(self, path: str, staged: Path, fd: int) -> ArtifactStat:
         """Put a whole file under its name, durably."""
         with _explained(path):
             os.fsync(fd)
-            for last in range(_TRIES - 1, -1, -1):
-                target = self._inside(path)
-                try:
-                    made = _make_folders(target.parent)
-                    os.replace(staged, target)  # noqa: PTH105
-                    break
-                except FileNotFoundError:  # a deletion pruned the folder meanwhile
-                    if not last:
-                        raise
-                except IsADirectoryError:
-                    raise _is_folder(path) from None
-                except (NotADirectoryError, FileExistsError):
-                    raise InvalidParameter(
-                        f"Invalid path: a part of '{path}' is a file, not a folder."
-                    ) from None
+            target, made = self._move(path, staged)
             for folder in {target.parent, *(folder.parent for folder in made)}:
                 _sync_folder(folder)
             return _stat(os.fstat(fd))
+
+    def _move(self, path: str, staged: Path) -> tuple[Path, Sequence[Path]]:
+        """Rename a file into its place; that place, and the folders that had to be made for it."""
+        made: Sequence[Path] = ()
+        for _ in _tries():
+            target = self._inside(path)
+            try:
+                made = (*made, *_make_folders(target.parent))
+                os.replace(staged, target)  # noqa: PTH105
+                return target, made
+            except IsADirectoryError:
+                raise _is_folder(path) from None
+            except (FileNotFoundError, NotADirectoryError, FileExistsError):
+                # Mostly a deletion pruned the folder meanwhile, whatever the system calls that.
+                if _in_the_way(target.parent):
+                    raise InvalidParameter(
+                        f"Invalid path: a part of '{path}' is a file, not a folder."
+                    ) from None
+        raise Unavailable(f"The folder of '{path}' is deleted as often as it is made; try again.")
 
 
 class _LocalContent(ArtifactContent):
@@ -369,37 +395,87 @@ def _append(fd: int, source: int) -> None:
         left -= done
 
 
+def _new_file(path: Path) -> tuple[Path, int]:
+    return path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+
+
+def _new_folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def _tries() -> Iterator[int]:
+    """Counts the tries of what others keep undoing, until it is time to give up.
+
+    No pause between them is needed: that a try failed means that somebody else's work got on.
+    """
+    until = time.monotonic() + _PATIENCE
+    for number in itertools.count():
+        if number >= _TRIES and time.monotonic() > until:
+            return
+        yield number
+
+
 def _make_folders(folder: Path) -> list[Path]:
-    """Make a folder and its parents; those that are new."""
-    missing = []
-    at = folder
-    while not at.exists():
-        missing.append(at)
-        at = at.parent
-    _make_folder(folder)
-    return missing
-
-
-def _make_folder(folder: Path) -> None:
-    """Make a folder and its parents, also while others make and prune the same.
+    """Make a folder and its parents, also while others make and prune the same; those that are new.
 
     Raises:
         FileExistsError, NotADirectoryError: A part of it is a file.
+        FileNotFoundError: Others remove it as often as it is made.
     """
-    for last in range(_TRIES - 1, -1, -1):
+    new: list[Path] = []
+    for _ in _tries():
+        if folder.is_dir():
+            return new
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            return
-        except FileExistsError:
-            # mkdir looks again after it found something there; that may have been a folder that was
-            # pruned in between.
-            if not last or any(
-                part.exists() and not part.is_dir() for part in (folder, *folder.parents)
-            ):
-                raise
+            _make_folder(folder)
+            return [*new, folder]
         except FileNotFoundError:
-            if not last:
+            new += _make_folders(folder.parent)
+        except (FileExistsError, NotADirectoryError):
+            if _in_the_way(folder):
                 raise
+    raise FileNotFoundError(errno.ENOENT, "removed as often as it is made", str(folder))
+
+
+def _make_folder(folder: Path) -> None:
+    """Make one folder.
+
+    Raises:
+        FileNotFoundError: The folder above it is not there.
+        PermissionError: The folder above it is there and takes none in, as /proc does.
+    """
+    try:
+        folder.mkdir()
+        return
+    except FileNotFoundError:
+        # Either the folder above it was removed, and somebody may have made it again since; or it
+        # says so of every name. While we hold it open no other folder can get its inode number.
+        above = os.open(folder.parent, os.O_RDONLY)
+    try:
+        folder.mkdir()
+    except FileNotFoundError:
+        if os.path.samestat(os.fstat(above), folder.parent.stat()):
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(folder)) from None
+        raise
+    finally:
+        os.close(above)
+
+
+def _in_the_way(folder: Path) -> bool:
+    """Whether a part of a path is there and is no folder.
+
+    Asked after the system said something like it: what it says also comes about when a folder comes and
+    goes between two of its looks.
+    """
+    for part in (folder, *folder.parents):
+        try:
+            mode = part.lstat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if not stat_.S_ISDIR(mode) and not (stat_.S_ISLNK(mode) and part.is_dir()):
+            return True
+    return False
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,7 +1,7 @@
 """Copying files and folders to and from any artifact store.
 
-Large downloads come in parallel parts, into ``<name>.headrace-part`` with the list of finished parts
-beside it; a download that was cut goes on from there, provided that the artifact is still the same.
+Large downloads come in parallel parts, into ``<name>.headrace-part`` with a note beside it of how much of
+each part is there; a download that was cut goes on from there, provided that the artifact is still the same.
 Large uploads go in parallel parts straight to the object store where the server says so.
 """
 
@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 #: Parts of downloads, and the size from which a file comes in parts, in bytes.
 PART_SIZE = 16 << 20
+#: How much of a part may come, in bytes, before it is noted what is there. A killed process loses so much.
+_NOTE_EVERY = 4 << 20
 #: Uploads from this size on go in parts where the store takes them directly.
 MULTIPART_FROM = 64 << 20
 #: Parts, or small files of a folder, that travel together.
@@ -184,7 +186,8 @@ def download_file(
 ) -> None:
     """Copy one artifact to a local file, whose folder is made. The file appears when it is whole.
 
-    A download of several parts that was cut goes on where it stopped when it is called again.
+    A download of several parts that was cut goes on where it stopped when it is called again: what had
+    arrived is not fetched again, or after a kill all but a few MiB.
 
     Raises:
         NotFound: No such artifact.
@@ -217,13 +220,16 @@ def _download_whole(store: ArtifactStore, path: str, place: Path, meter: _Meter)
 
 
 class _State(msgspec.Struct):
-    """What is beside a partial file: of which version it is, and which parts are there."""
+    """What is beside a partial file: of which version it is, and how much of it is there.
+
+    ``there`` is the number of bytes, from the start of the part, by number of the part.
+    """
 
     etag: str
     size: int
     part_size: int
     boot: str
-    done: list[int] = []
+    there: dict[int, int] = {}
 
 
 class _Download:
@@ -243,12 +249,15 @@ class _Download:
 
     def run(self) -> None:
         self._resume()
+        if not self._state.there:
+            self._sidecar.unlink(missing_ok=True)  # what it says is not true of what is written now
         fd = os.open(self._partial, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             os.ftruncate(fd, self._state.size)
             count = -(-self._state.size // PART_SIZE)
-            missing = sorted(set(range(count)) - set(self._state.done))
-            self._meter.add(sum(self._length(number) for number in self._state.done))
+            there = self._state.there
+            missing = [n for n in range(count) if there.get(n, 0) < self._length(n)]
+            self._meter.add(sum(there.values()))
             _together([lambda n=n: self._fetch(fd, n) for n in missing])  # type: ignore[misc]
         finally:
             os.close(fd)
@@ -256,7 +265,7 @@ class _Download:
         self._sidecar.unlink(missing_ok=True)
 
     def _resume(self) -> None:
-        """Take over the finished parts of an earlier download of the same version."""
+        """Take over what an earlier download of the same version left."""
         try:
             old = msgspec.json.decode(self._sidecar.read_bytes(), type=_State)
             whole = self._partial.stat().st_size == self._state.size
@@ -268,24 +277,39 @@ class _Download:
         # knows which of the parts had reached the disk.
         if state.etag and whole and known == (state.etag, state.size, PART_SIZE, state.boot):
             count = -(-state.size // PART_SIZE)
-            state.done = sorted({number for number in old.done if 0 <= number < count})
+            state.there = {
+                number: max(0, min(length, self._length(number)))
+                for number, length in old.there.items()
+                if 0 <= number < count
+            }
 
     def _length(self, number: int) -> int:
         return min(PART_SIZE, self._state.size - number * PART_SIZE)
 
     def _fetch(self, fd: int, number: int) -> None:
-        at = number * PART_SIZE
-        with self._store.read(self._path, at, at + self._length(number)) as content:
+        first = number * PART_SIZE
+        at = noted = first + self._state.there.get(number, 0)
+        with self._store.read(self._path, at, first + self._length(number)) as content:
             if (content.stat.etag, content.stat.size) != (self._state.etag, self._state.size):
                 raise Unavailable(f"'{self._path}' changed while it was downloaded; start again.")
-            for chunk in self._meter.watch(iter(content)):
-                view = memoryview(chunk)
-                while view:
-                    done = os.pwrite(fd, view, at)
-                    view = view[done:]
-                    at += done
+            try:
+                for chunk in self._meter.watch(iter(content)):
+                    view = memoryview(chunk)
+                    while view:
+                        done = os.pwrite(fd, view, at)
+                        view = view[done:]
+                        at += done
+                    if at - noted >= _NOTE_EVERY:
+                        self._note(number, at - first)
+                        noted = at
+            finally:
+                if at > noted:
+                    self._note(number, at - first)
+
+    def _note(self, number: int, length: int) -> None:
+        """Write down how much of a part is there."""
         with self._lock:
-            self._state.done.append(number)
+            self._state.there[number] = length
             new = self._sidecar.with_name(self._sidecar.name + ".new")
             new.write_bytes(msgspec.json.encode(self._state))
             new.replace(self._sidecar)

@@ -46,10 +46,10 @@ class LogWriter:
             self._wake.set()
 
     def close(self) -> None:
-        """Write what waits, for a second at most, and stop."""
+        """Write what waits, for five seconds at most, and stop."""
         self._closed = True
         self._wake.set()
-        self._thread.join(1.0)
+        self._thread.join(5.0)
 
     def _now(self) -> str:
         now = time.time()
@@ -63,10 +63,10 @@ class LogWriter:
     def _run(self) -> None:
         while True:
             self._wake.wait()
-            closed = self._closed
-            if not closed:
+            if not self._closed:
                 time.sleep(_PAUSE_SECONDS)  # more lines gather; one write carries them all
             self._wake.clear()
+            closed = self._closed  # looked at after clear(), or the wake of close() may get lost
             lines, self._lines = self._lines, []
             dropped, self._dropped = self._dropped, 0
             if dropped:
