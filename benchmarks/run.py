@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+import signal
 import sys
 import time
 import traceback
@@ -18,6 +19,9 @@ from benchmarks import (
     history,
     log_batch,
     log_metric,
+    logging_calls,
+    logging_drain,
+    logging_start,
     search,
     startup,
 )
@@ -25,17 +29,20 @@ from benchmarks.harness import machine, page
 from benchmarks.harness.bench import POSTGRES, SQLITE, Bench
 from benchmarks.harness.peer import peer_python
 from benchmarks.harness.report import Row, show
+from benchmarks.harness.tools import versions
 
-BENCHMARKS = {
-    module.NAME: module
-    for module in (log_batch, log_metric, search, history, disk, footprint, startup, artifact_proxy)
-}
+_SERVERS = (log_batch, log_metric, search, history, disk, footprint, startup, artifact_proxy)
+#: Measured against other tools than MLflow too, in a table of their own.
+_LOGGERS = (logging_calls, logging_drain, logging_start)
+BENCHMARKS = {module.NAME: module for module in (*_SERVERS, *_LOGGERS)}
 _RESULTS = Path(__file__).parent / "results"
 _PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run benchmarks, print the table, keep the figures; exit code 1 when one could not be run."""
+    # Whoever ends the command by SIGTERM ends its servers, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     options = _parse(sys.argv[1:] if arguments is None else arguments)
     databases = tuple(
         name for name in (SQLITE, POSTGRES) if name.lower() in options.databases.split(",")
@@ -54,6 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
             quick=options.quick,
             million=options.million,
             databases=databases,
+            tools=tuple(options.tools.split(",")) if options.tools else (),
         )
         mine: list[Row] = []
         try:
@@ -64,16 +72,17 @@ def main(arguments: list[str] | None = None) -> None:
             traceback.print_exc()
             failed.append(name)
         rows += mine
-        if mine and not options.quick and options.only is None:
-            _keep(name, facts, mine)
+        if mine and not options.quick and options.only is None and not options.tools:
+            more = {"tools": versions(bench)} if name in {one.NAME for one in _LOGGERS} else {}
+            _keep(name, facts | more, mine)
         print(f"{name} took {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
-    show(rows)
+    loggers = {module.NAME for module in _LOGGERS}
+    show(
+        [row for row in rows if row.benchmark not in loggers],
+        [row for row in rows if row.benchmark in loggers],
+    )
     if options.page:
-        kept_facts, kept_rows = _kept()
-        page.write(
-            _PAGE, kept_facts, kept_rows, {name: one.METHOD for name, one in BENCHMARKS.items()}
-        )
-        print(f"wrote {_PAGE}")
+        _write_page()
     if failed:
         sys.exit(f"Could not be run: {', '.join(failed)}")
 
@@ -87,10 +96,17 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         "--quick", action="store_true", help="try the harness; figures mean nothing"
     )
     parser.add_argument("--million", action="store_true", help="search a million runs, too")
-    parser.add_argument("--only", choices=("headrace", "mlflow"), help="measure one side")
+    parser.add_argument(
+        "--only", choices=("headrace", "mlflow"), help="measure one side (mlflow: and other peers)"
+    )
     parser.add_argument("--databases", default="sqlite,postgresql", help="default: %(default)s")
     parser.add_argument(
         "--page", action="store_true", help="rewrite docs/benchmarks.md from the figures kept"
+    )
+    parser.add_argument(
+        "--tools",
+        default="",
+        help="which peers log, such as mlflow,wandb,trackio,aim,tensorboardX; default: all",
     )
     options = parser.parse_args(arguments)
     unknown = set(options.names) - set(BENCHMARKS)
@@ -112,18 +128,29 @@ def _keep(name: str, facts: dict[str, Any], rows: list[Row]) -> None:
     path.write_text(json.dumps(kept, indent=1))
 
 
-def _kept() -> tuple[dict[str, Any], list[Row]]:
-    """The newest figures of every benchmark, in the order of the table."""
+def _write_page() -> None:
+    """Rewrite those parts of the page for which figures are kept."""
+    written = False
+    for modules, write in ((_SERVERS, page.write), (_LOGGERS, page.write_logging)):
+        facts, rows = _kept([module.NAME for module in modules])
+        if rows:
+            write(_PAGE, facts, rows, {module.NAME: module.METHOD for module in modules})
+            written = True
+    if not written:
+        sys.exit("No figures kept: run the benchmarks without --quick first.")
+    print(f"wrote {_PAGE}")
+
+
+def _kept(names: list[str]) -> tuple[dict[str, Any], list[Row]]:
+    """The newest figures of these benchmarks, in the order of the table."""
     facts: dict[str, Any] = {}
     rows: list[Row] = []
-    for name in BENCHMARKS:
+    for name in names:
         path = _RESULTS / f"{name}.json"
         if path.exists():
             kept = json.loads(path.read_text())
             facts = kept["facts"]
             rows += [Row(**row) for row in kept["rows"]]
-    if not rows:
-        sys.exit("No figures kept: run the benchmarks without --quick first.")
     return facts, rows
 
 

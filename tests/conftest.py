@@ -14,11 +14,16 @@ from support.server import Server
 
 
 @pytest.fixture(autouse=True)
-def _own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees the tracking settings of the person who runs it."""
+def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test sees the tracking settings, or the journals, of the person who runs it.
+
+    Runs capture nothing by themselves, except where a test asks for it: it would be most of the work.
+    """
     for name in list(os.environ):
         if name.startswith(("HEADRACE_", "MLFLOW_")) and name != "HEADRACE_TEST_POSTGRES":
             monkeypatch.delenv(name)
+    monkeypatch.setenv("HEADRACE_JOURNAL_DIR", str(tmp_path / "journals"))
+    monkeypatch.setenv("HEADRACE_CAPTURE", "off")
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,7 @@ class Bench:
         quick: Small sizes and short loads, to try the harness; the figures mean nothing.
         million: Whether to do what needs a million runs.
         databases: `SQLITE`, `POSTGRES` or both.
+        tools: Which peers log, by package; empty: all.
     """
 
     peer: Path | None
@@ -33,6 +34,7 @@ class Bench:
     quick: bool = False
     million: bool = False
     databases: tuple[str, ...] = (SQLITE, POSTGRES)
+    tools: tuple[str, ...] = ()
     python: Path = field(default_factory=lambda: Path(sys.executable))
 
     def __enter__(self) -> Bench:

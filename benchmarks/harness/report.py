@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rich.console import Console
@@ -26,6 +26,7 @@ class Row:
         target: In words.
         met: Whether; None where there is no target or nothing to compare with.
         note: What a reader must know.
+        peers: Figures of other tools, in rows that are not about servers alone.
     """
 
     benchmark: str
@@ -38,6 +39,7 @@ class Row:
     target: str
     met: bool | None
     note: str = ""
+    peers: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
@@ -92,6 +94,54 @@ def compare(
     )
 
 
+def against(
+    benchmark: str,
+    what: str,
+    unit: str,
+    figures: Mapping[str, float],
+    *,
+    more_is_better: bool,
+    limit: float | None = None,
+    ahead: bool = False,
+    note: str = "",
+) -> Row:
+    """A row of headrace against the best of the tools that log.
+
+    Args:
+        figures: By name of the tool; those that are missing were not measured.
+        more_is_better: A rate rather than a cost.
+        limit: What headrace's figure should not exceed, or reach if more is better.
+        ahead: Whether headrace should be better than each of the others.
+    """
+    ours = figures.get(HEADRACE)
+    peers = {name: value for name, value in figures.items() if name != HEADRACE}
+    best = (max if more_is_better else min)(peers.values(), default=None)
+    ratio = None
+    if ours and best:
+        ratio = ours / best if more_is_better else best / ours
+    checks = []
+    if limit is not None:
+        enough = None if ours is None else ours >= limit if more_is_better else ours <= limit
+        checks.append(enough)
+    if ahead and peers:
+        checks.append(None if ratio is None else ratio > 1)
+    wanted = [f"{'≥' if more_is_better else '≤'} {limit:,g} {unit}"] if limit is not None else []
+    wanted += ["ahead of all"] if ahead else []
+    return Row(
+        benchmark,
+        what,
+        unit,
+        ours,
+        None,
+        None,
+        ratio,
+        " and ".join(wanted),
+        None if not checks or None in checks else all(checks),
+        note,
+        peers,
+    )
+
+
 def figure(value: float | None) -> str:
     """A number with three significant digits, large ones with separators."""
     if value is None or not math.isfinite(value):
@@ -103,13 +153,16 @@ def figure(value: float | None) -> str:
     return f"{value:.3g}"
 
 
-def cells(row: Row) -> list[str]:
-    """A row as the table shows it."""
+def cells(row: Row, peers: Sequence[str] | None = None) -> list[str]:
+    """A row as the table shows it, with a column for each of the peers; None: for MLflow's two."""
     return [
         f"{row.what} [{row.unit}]" if row.unit else row.what,
         figure(row.ours),
-        figure(row.default),
-        figure(row.best),
+        *(
+            [figure(row.default), figure(row.best)]
+            if peers is None
+            else [figure(row.peers.get(name)) for name in peers]
+        ),
         f"{figure(row.ratio)} ×" if row.ratio is not None else "–",
         row.target,
         {True: "yes", False: "**no**", None: "–"}[row.met],
@@ -119,14 +172,34 @@ def cells(row: Row) -> list[str]:
 HEADINGS = ("what", "headrace", "MLflow default", "MLflow best case", "ratio", "target", "met")
 
 
-def show(rows: list[Row]) -> None:
-    """Print the table."""
-    table = Table(title="headrace and MLflow, side by side")
-    for heading in HEADINGS:
+def peers_of(rows: Sequence[Row]) -> list[str]:
+    """Names of the tools in the rows, in the order in which they come."""
+    return list(dict.fromkeys(name for row in rows for name in row.peers))
+
+
+def headings(peers: Sequence[str]) -> list[str]:
+    """Of a table with a column for each of the peers."""
+    return [*HEADINGS[:2], *peers, *HEADINGS[4:]]
+
+
+def show(servers: Sequence[Row], loggers: Sequence[Row] = ()) -> None:
+    """Print the tables: headrace and MLflow as servers, and all tools as loggers."""
+    if servers:
+        _show("headrace and MLflow, side by side", HEADINGS, servers, None)
+    if loggers:
+        peers = peers_of(loggers)
+        _show("logging, tool by tool", headings(peers), loggers, peers)
+
+
+def _show(
+    title: str, names: Sequence[str], rows: Sequence[Row], peers: Sequence[str] | None
+) -> None:
+    table = Table(title=title)
+    for heading in names:
         table.add_column(heading, justify="left" if heading in ("what", "target") else "right")
     for row in rows:
-        table.add_row(*(cell.replace("[", r"\[").replace("**", "") for cell in cells(row)))
-    console = Console(width=None if Console().is_terminal else 150)
+        table.add_row(*(cell.replace("[", r"\[").replace("**", "") for cell in cells(row, peers)))
+    console = Console(width=None if Console().is_terminal else 190 if peers else 150)
     console.print(table)
     for row in rows:
         if row.note:

@@ -206,11 +206,13 @@ def test_nobody_there_is_unavailable_and_hides_the_password(
 ) -> None:
     monkeypatch.setenv("HEADRACE_HTTP_REQUEST_MAX_RETRIES", "1")
     monkeypatch.setenv("HEADRACE_HTTP_REQUEST_BACKOFF_FACTOR", "0")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with Client(f"http://me:secret@127.0.0.1:{port}") as client:
-        with pytest.raises(Unavailable, match=rf"127\.0\.0\.1:{port} cannot be reached") as caught:
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))  # and does not listen: nobody else may take the port
+        port = deaf.getsockname()[1]
+        with (
+            Client(f"http://me:secret@127.0.0.1:{port}") as client,
+            pytest.raises(Unavailable, match=rf"127\.0\.0\.1:{port} cannot be reached") as caught,
+        ):
             client.create_run("0")
         assert "secret" not in str(caught.value)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from headrace.entities import KeyValue, Metric, RunStatus, ViewType
 from headrace.errors import BadRequest, HeadraceError, InvalidParameter, NotFound, from_wire
 from headrace.protocol import wire
+from headrace.protocol.ingest import Batch, Series, SetTags, StartRun
 from headrace.protocol.operation import operations_of
 from headrace.protocol.runs import LogBatch, SearchRuns
 from headrace.protocol.store import Store
@@ -172,3 +174,148 @@ def test_errors_come_back_as_the_class_they_were() -> None:
     back = from_wire(wired["error_code"], wired["message"], error.status)
     assert type(back) is NotFound
     assert back.message == "gone"
+
+
+INGEST = OPERATIONS["ingest"]
+IMPORT = OPERATIONS["import_runs"]
+BATCH = Batch(
+    writer="0" * 32,
+    start=0,
+    end=2**62,
+    series=(Series("r", "k"),),
+    numbers=b"\x00\x00\x00\x00",
+    steps=b"\xff" * 8,
+    timestamps=bytes(8),
+    values=bytes(8),
+    operations=(SetTags(run_id="r", tags=(KeyValue("ü", ""),)), StartRun(run_id="r")),
+)
+
+
+def test_a_request_is_the_same_in_both_encodings() -> None:
+    assert wire.decode_binary(INGEST, wire.encode_binary(BATCH)) == BATCH
+    assert wire.decode_body(INGEST, wire.encode(BATCH)) == BATCH
+    lenient = {**json.loads(wire.encode(BATCH)), "isNew": "?"}
+    assert wire.decode_body(INGEST, json.dumps(lenient).encode()) == BATCH
+    from_newer_client = msgspec.msgpack.encode(
+        {**msgspec.to_builtins(BATCH, builtin_types=(bytes,)), "x": 1}
+    )
+    assert wire.decode_binary(INGEST, from_newer_client) == BATCH
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "word"),
+    [
+        (b"\xc1", BadRequest, "not MessagePack"),
+        (b"\x81\xa1a", BadRequest, "not MessagePack"),
+        (wire.encode_binary(BATCH) + b"\x00", BadRequest, "not MessagePack"),
+        (wire.encode_binary(BATCH)[:-1], BadRequest, "not MessagePack"),
+        (b"\x91" * 100_000, BadRequest, "deeply"),
+        (b"\x81\xa1a" * 100_000, BadRequest, "deeply"),
+        (b"\x81\xa6writer\xa3\xed\xa0\x80", BadRequest, "UTF-8"),
+        (b"\x81\xa6writer\xa1\xff", BadRequest, "UTF-8"),
+        (b"\x81\x01\x01", BadRequest, "map"),
+        (b"\x81\x81\x01\x01\x01", BadRequest, "Messa"),
+        (msgspec.msgpack.encode({"writer": "w", "start": 0, "end": 1, "series": [{1: 2}]}), InvalidParameter, "series"),
+        (msgspec.msgpack.encode({"writer": "w", "start": 0, "end": 1, "operations": [{"kind": "set_tags", 1: 2}]}), InvalidParameter, "run_id"),
+        (msgspec.msgpack.encode({"writer": "w", "start": 0, "end": 1, "operations": [{"kind": {1: 2}}]}), InvalidParameter, "operations"),
+        (b"\x90", BadRequest, "map"),
+        (b"\xc0", BadRequest, "map"),
+        (b"{}", BadRequest, "not MessagePack"),
+        (b"", InvalidParameter, "'writer'"),
+        (b"\x80", InvalidParameter, "'writer'"),
+        (msgspec.msgpack.encode({"writer": ""}), InvalidParameter, "'writer'"),
+        (msgspec.msgpack.encode({"writer": 5}), InvalidParameter, "writer"),
+        (msgspec.msgpack.encode({"writer": "w", "start": "x", "end": 1}), InvalidParameter, "start"),
+        (msgspec.msgpack.encode({"writer": "w", "start": 0, "end": 2**63}), InvalidParameter, "end"),
+        (msgspec.msgpack.encode({"writer": "w", "start": 0, "end": 1, "numbers": [1]}), InvalidParameter, "numbers"),
+        (msgspec.msgpack.encode({"writer": "w", "start": 0, "end": 1, "series": [["r"]]}), InvalidParameter, "series"),
+        (msgspec.msgpack.encode({"writer": "w", "start": 0, "end": 1, "series": [["r", ""]]}), InvalidParameter, "series"),
+        (msgspec.msgpack.encode({"writer": "w", "start": 0, "end": 1, "operations": [{"kind": "x"}]}), InvalidParameter, "operations"),
+        (msgspec.msgpack.encode({"writer": "w", "start": 0, "end": 1, "operations": [{"run_id": "r"}]}), InvalidParameter, "kind"),
+        (msgspec.msgpack.encode({"writer": "w", "start": 0, "end": 1, "alive": [b"r"]}), InvalidParameter, "alive"),
+    ],
+)  # fmt: skip
+def test_messagepack_that_cannot_be_read_is_refused_by_name(
+    body: bytes, error: type[HeadraceError], word: str
+) -> None:
+    with pytest.raises(error, match=word):
+        wire.decode_binary(INGEST, body)
+
+
+@pytest.mark.parametrize("text", ["a\x00b", "\x00"])
+def test_messagepack_holds_no_nul_where_json_may_not(text: str) -> None:
+    body = {"runs": [{"experiment_id": "0", "params": [{"key": "k", "value": text}]}]}
+    with pytest.raises(InvalidParameter, match="NUL"):
+        wire.decode_binary(IMPORT, msgspec.msgpack.encode(body))
+    # Other zeros are fine.
+    body["runs"][0] = {"experiment_id": "0", "start_time": 2**32}
+    wire.decode_binary(IMPORT, msgspec.msgpack.encode(body))
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"series": [["r", "a\x00"]]},
+        {"series": [["r", "\ud800"]]},
+        {"alive": ["\x00"]},
+        {"operations": [{"kind": "set_tags", "run_id": "r", "tags": [{"key": "k", "value": "\x00"}]}]},
+        {"operations": [{"kind": "write_console", "run_id": "r", "stream": "stdout", "lines": [[1, "\x00"]]}]},
+    ],
+)  # fmt: skip
+def test_json_holds_no_nul_and_no_half_pair_at_any_depth(part: dict[str, object]) -> None:
+    body = json.dumps({"writer": "0" * 32, "start": 0, "end": 1, **part}).encode()
+    with pytest.raises(InvalidParameter, match=r"NUL|surrogate"):
+        wire.decode_body(INGEST, body)
+
+
+def test_steps_may_be_dressed_as_protobuf_json_dresses_things() -> None:
+    body = {
+        "writer": "0" * 32,
+        "start": "0",
+        "end": 1,
+        "operations": [{"kind": "start_run", "runId": "r", "userId": None, "new": 1}],
+    }
+    request = wire.decode_body(INGEST, json.dumps(body).encode())
+    assert request.operations == (StartRun(run_id="r"),)  # type: ignore[attr-defined]
+    longer = {"writer": "0" * 32, "start": 0, "end": 1, "series": [["r", "k", "of a newer client"]]}
+    request = wire.decode_binary(INGEST, msgspec.msgpack.encode(longer))
+    assert request.series == (Series("r", "k"),)  # type: ignore[attr-defined]
+
+
+@given(st.binary(max_size=60))
+def test_no_messagepack_body_raises_anything_but_our_errors(body: bytes) -> None:
+    for operation in (INGEST, IMPORT):
+        for one in (body, b"\x84" + body, wire.encode_binary(BATCH)[: len(body)] + body):
+            try:
+                wire.decode_binary(operation, one)
+            except HeadraceError as error:
+                assert error.status == 400
+
+
+KEYED = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(max_size=4) | st.binary(max_size=9),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["kind", "run_id", "key", "value", "tags", "lines", "metrics", "status"]) | st.integers(0, 3),
+            inner | st.sampled_from(["set_tags", "log_points", "write_console", "start_run"]),
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.dictionaries(
+        st.sampled_from(["series", "operations", "alive", "numbers", "runs", "steps", "silence"]), KEYED
+    )
+)  # fmt: skip
+def test_no_messagepack_map_raises_anything_but_our_errors(value: dict[str, object]) -> None:
+    body = msgspec.msgpack.encode({"writer": "w", "start": 0, "end": 1, **value})
+    for operation in (INGEST, IMPORT):
+        try:
+            wire.decode_binary(operation, body)
+        except HeadraceError as error:
+            assert error.status == 400

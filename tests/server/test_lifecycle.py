@@ -38,6 +38,22 @@ def test_a_signal_stops_it_with_0(started: Callable[..., Front], number: int) ->
     idle.close()
 
 
+def test_it_leaves_with_its_exit_hooks_and_output_but_with_threads_left_in_peace() -> None:
+    script = """if True:
+        import atexit, sys, threading
+        from headrace.server.serve import leave
+
+        threading.Thread(target=threading.Event().wait).start()
+        atexit.register(print, "hook", end="")
+        sys.stdout.write("output ")
+        leave(3)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (3, "output hook", "")
+
+
 def test_a_second_signal_does_not_wait_for_a_slow_client(started: Callable[..., Front]) -> None:
     front = started()
     address = (front.http.base_url.host, front.http.base_url.port or 0)
@@ -68,7 +84,7 @@ def test_what_was_acknowledged_before_the_stop_is_in_the_store(
     unclear: list[str] = []
 
     def write(first: int) -> None:
-        with httpx.Client(base_url=front.server.url, trust_env=False) as http:
+        with httpx.Client(base_url=front.server.url, trust_env=False, timeout=60) as http:
             for number in range(first, first + 100_000):
                 fields = {"run_id": run_id, "key": f"p{number}", "value": "v"}
                 try:
@@ -158,6 +174,7 @@ def test_several_workers_share_a_store_and_a_port(
                 f"{front.server.url}/api/2.0/mlflow/runs/log-parameter",
                 json={"run_id": run_id, "key": f"p{number}", "value": "v"},
                 trust_env=False,
+                timeout=60,
             )
             assert answer.status_code == 200, answer.text
 
@@ -191,7 +208,7 @@ def test_a_log_that_nobody_reads_does_not_stop_the_server(tmp_path: Path) -> Non
     assert process.stdout is not None
     assert process.stderr is not None
     url = process.stdout.readline().split()[3]
-    with httpx.Client(base_url=url, trust_env=False) as http:
+    with httpx.Client(base_url=url, trust_env=False, timeout=60) as http:
         for _ in range(600):  # more than a pipe holds
             assert http.get("/nope", params={"x": "y" * 10}).status_code == 404
     process.terminate()

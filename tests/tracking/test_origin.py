@@ -9,7 +9,7 @@ import pytest
 
 import headrace
 from headrace.errors import InvalidParameter
-from headrace.tracking.origin import git_commit
+from headrace.tracking.capture.repository import Repository
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -20,6 +20,12 @@ def git(folder: Path, *arguments: str) -> str:
         text=True,
         check=True,
     ).stdout.strip()
+
+
+def ask(folder: Path) -> str | None:
+    """The commit that a folder is at."""
+    found = Repository.find(folder)
+    return None if found is None else found.head().commit
 
 
 @pytest.fixture
@@ -35,7 +41,6 @@ def repository(tmp_path: Path) -> Path:
 
 def test_the_commit_is_found_however_git_keeps_it(repository: Path, tmp_path: Path) -> None:
     commit = git(repository, "rev-parse", "HEAD")
-    ask = git_commit.__wrapped__  # not remembered
     assert ask(repository) == commit
     assert ask(repository / "deep" / "er") == commit
     git(repository, "checkout", "-q", "--detach")
@@ -48,7 +53,6 @@ def test_the_commit_is_found_however_git_keeps_it(repository: Path, tmp_path: Pa
 
 
 def test_outside_of_git_there_is_no_commit(repository: Path, tmp_path: Path) -> None:
-    ask = git_commit.__wrapped__
     empty = tmp_path / "empty"
     empty.mkdir()
     git(empty, "init", "-q")
@@ -63,11 +67,12 @@ def test_a_run_says_who_and_what_and_which_commit(
     monkeypatch.chdir(repository)
     monkeypatch.setattr("sys.argv", ["-c"])
     monkeypatch.setenv("MLFLOW_RUN_CONTEXT", '{"ci.job": "7"}')
-    git_commit.cache_clear()
+    monkeypatch.delenv("HEADRACE_CAPTURE")
     with headrace.start_run(tags={"mlflow.user": "somebody"}) as run:
         pass
     tags = headrace.get_run(run.info.run_id).data.tags
     assert tags["mlflow.source.git.commit"] == git(repository, "rev-parse", "HEAD")
+    assert tags["mlflow.source.git.branch"] == "main"
     assert tags["mlflow.source.name"] == "-c"
     assert tags["mlflow.user"] == run.info.user_id == "somebody"
     assert tags["ci.job"] == "7"

@@ -17,8 +17,9 @@ import click
 COMMANDS = {
     "server": "Serve a store over HTTP, for headrace and MLflow clients.",
     "experiments": "List, show, create, rename, delete and restore experiments.",
-    "runs": "List, show, compare, delete, restore and export runs.",
+    "runs": "List, show, compare, delete, restore and export runs, and read their output.",
     "artifacts": "List, download and upload the files of runs.",
+    "sync": "Ship what was logged offline, or left behind, to its store.",
     "db": "Check, upgrade and downgrade a store's database schema.",
     "gc": "Remove deleted runs and experiments for good, files included.",
     "doctor": "Check this setup and say what to do.",

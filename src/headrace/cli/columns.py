@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from headrace.cli.lookup import SHORT_ID
-from headrace.cli.output import cell, duration, moment
+from headrace.cli.output import cell, duration, moment, status_of
 from headrace.entities import Run
 from headrace.errors import InvalidParameter
 
@@ -29,7 +29,7 @@ _ATTRIBUTES: dict[str, Callable[[Run], Any]] = {
     "run_name": lambda run: run.info.run_name,
     "experiment_id": lambda run: run.info.experiment_id,
     "user_id": lambda run: run.info.user_id,
-    "status": lambda run: run.info.status,
+    "status": status_of,
     "start_time": lambda run: moment(run.info.start_time),
     "end_time": lambda run: moment(run.info.end_time),
     "duration": lambda run: duration(run.info.start_time, run.info.end_time),

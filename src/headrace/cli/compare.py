@@ -10,7 +10,15 @@ import msgspec
 
 from headrace.cli import lookup
 from headrace.cli.columns import SYSTEM_TAG
-from headrace.cli.output import duration, is_terminal, json_option, moment, print_json, print_table
+from headrace.cli.output import (
+    duration,
+    is_terminal,
+    json_option,
+    moment,
+    print_json,
+    print_table,
+    status_of,
+)
 from headrace.cli.store import opened, store_option
 from headrace.entities import Run
 
@@ -88,7 +96,7 @@ _ATTRIBUTES: dict[str, Callable[[Run], Any]] = {
     "run_name": lambda run: run.info.run_name,
     "experiment_id": lambda run: run.info.experiment_id,
     "user_id": lambda run: run.info.user_id,
-    "status": lambda run: run.info.status,
+    "status": status_of,
     "start_time": lambda run: run.info.start_time,
     "duration": lambda run: (
         None if run.info.end_time is None else run.info.end_time - run.info.start_time

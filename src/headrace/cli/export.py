@@ -129,7 +129,7 @@ def _write_csv(table: _Spooled, out: IO[bytes]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow((*_ATTRIBUTES, *(f"{name}.{key}" for name, key in columns)))
     for run in table:
-        row = [_iso(run[name]) if name in _TIMES else run[name] for name in _ATTRIBUTES]
+        row = [_iso(run[name]) if name in _TIMES else _cell(run, name) for name in _ATTRIBUTES]
         writer.writerow((*row, *(run[name].get(key) for name, key in columns)))
     text.detach()
 
@@ -162,7 +162,7 @@ def _write_parquet(table: _Spooled, out: IO[bytes]) -> None:
     )
     with pq.ParquetWriter(out, schema, compression="zstd") as writer:
         for group in _groups(table, _ROW_GROUP):
-            arrays = [[run[name] for run in group] for name in _ATTRIBUTES]
+            arrays = [[_cell(run, name) for run in group] for name in _ATTRIBUTES]
             arrays += [[run[name].get(key) for run in group] for name, key in columns]
             writer.write_table(
                 pa.table(
@@ -181,6 +181,11 @@ _WRITERS: dict[str, Callable[[_Spooled, IO[bytes]], None]] = {
     "jsonl": _write_jsonl,
     "parquet": _write_parquet,
 }
+
+
+def _cell(run: dict[str, Any], name: str) -> Any:
+    """An attribute in a table, which has no column of its own for what only few runs are."""
+    return "LOST" if name == "status" and run["lost"] else run[name]
 
 
 def _groups(table: _Spooled, count: int) -> Iterator[list[dict[str, Any]]]:

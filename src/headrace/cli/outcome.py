@@ -3,8 +3,8 @@
 ====  =======================================================================
 code  meaning
 ====  =======================================================================
-0     done; for a check, nothing is wrong
-1     failed, or a check found a problem
+0     done; for a check, nothing is wrong; for a diff, no difference
+1     failed, or a check found a problem, or a diff a difference
 2     the command line or a value in it is wrong
 3     an experiment, run, file or store that was named does not exist
 4     the store cannot be reached, or cannot answer now

@@ -29,6 +29,7 @@ _STATUS_STYLES = {
     "FINISHED": "green",
     "RUNNING": "cyan",
     "SCHEDULED": "cyan",
+    "LOST": "yellow",
     "FAILED": "red",
     "KILLED": "red",
     "deleted": "yellow",
@@ -157,6 +158,11 @@ def plain_experiment(experiment: Experiment) -> dict[str, Any]:
     }
 
 
+def status_of(run: Run) -> str:
+    """A run's status in one word: LOST where it claims to run but has been silent for too long."""
+    return "LOST" if run.info.lost else run.info.status
+
+
 def plain_run(run: Run) -> dict[str, Any]:
     """A run as ``--json`` prints it: flat, params, tags and last metric values as objects."""
     info = run.info
@@ -166,6 +172,7 @@ def plain_run(run: Run) -> dict[str, Any]:
         "experiment_id": info.experiment_id,
         "user_id": info.user_id,
         "status": info.status,
+        "lost": info.lost,
         "start_time": info.start_time,
         "end_time": info.end_time,
         "artifact_uri": info.artifact_uri,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import click
 from headrace.cli import columns, lookup
 from headrace.cli.choices import VIEW, split_ids, tags_option
 from headrace.cli.compare import compare
+from headrace.cli.diff import diff
+from headrace.cli.logs import logs
 from headrace.cli.outcome import complain, exit_code
 from headrace.cli.output import (
     duration,
@@ -23,12 +25,15 @@ from headrace.cli.output import (
     print_fields,
     print_json,
     print_table,
+    status_of,
 )
 from headrace.cli.store import ask, opened, store_option
 from headrace.entities import Run, RunStatus, ViewType
 from headrace.errors import HeadraceError, NotFound
+from headrace.protocol.console import ConsolePage, Consoles
 from headrace.protocol.experiments import Experiments
 from headrace.protocol.runs import Runs
+from headrace.protocol.store import Store
 
 #: For how wide a page the columns of a table are chosen that is not for a terminal.
 _PIPED_WIDTH = 200
@@ -50,7 +55,7 @@ view_option = click.option("-v", "--view", type=VIEW, default="active_only", sho
 
 @click.group()
 def runs() -> None:
-    """List, show, compare, delete, restore and export runs.
+    """List, show, compare, delete, restore and export runs, and read their output.
 
     A run is named by its id or by the beginning of it, as tables show it.
     """
@@ -124,15 +129,23 @@ def show(run: str | None, run_id: str | None, as_json: bool, store_uri: str | No
     """Show one run: what went in, and the last value of every metric."""
     with opened(store_uri) as store:
         found = lookup.find_run(store, _given(run, run_id))
+        lines = _console_lines(store, found.info.run_id)
     if as_json:
         inputs = [
             {"name": one.dataset.name, "digest": one.dataset.digest, "source": one.dataset.source,
              "source_type": one.dataset.source_type, "tags": {tag.key: tag.value for tag in one.tags}}
             for one in found.inputs.dataset_inputs
         ]  # fmt: skip
-        print_json({**plain_run(found), "datasets": inputs})
+        print_json(
+            {
+                **plain_run(found),
+                "seen_time": found.info.seen_time,
+                "console_lines": lines,
+                "datasets": inputs,
+            }
+        )
         return
-    _print_run(found)
+    _print_run(found, lines)
 
 
 @runs.command()
@@ -259,6 +272,8 @@ def export(
 
 
 runs.add_command(compare)
+runs.add_command(diff)
+runs.add_command(logs)
 # The names that MLflow's command line has for the same.
 runs.add_command(list_runs, "search")
 runs.add_command(show, "describe")
@@ -296,7 +311,16 @@ def _each(
         click.get_current_context().exit(code)
 
 
-def _print_run(run: Run) -> None:
+def _console_lines(store: Store, run_id: str) -> int | None:
+    """How many lines a run has printed; None where the store keeps none."""
+    try:
+        page: ConsolePage = ask(store, Consoles.get_console, run_id=run_id, limit=0)
+    except HeadraceError:
+        return None  # an MLflow server
+    return page.total
+
+
+def _print_run(run: Run, console_lines: int | None) -> None:
     info, data = run.info, run.data
     print_fields(
         (
@@ -304,12 +328,15 @@ def _print_run(run: Run) -> None:
             ("name", info.run_name),
             ("experiment", info.experiment_id),
             ("user", info.user_id),
-            ("status", info.status),
+            ("status", status_of(run)),
             ("stage", info.lifecycle_stage),
             ("started", moment(info.start_time)),
+            *([] if info.seen_time is None else [("last seen", moment(info.seen_time))]),
             ("ended", moment(info.end_time)),
             ("took", duration(info.start_time, info.end_time)),
+            *([("log lines", console_lines)] if console_lines else []),
             ("artifacts", info.artifact_uri),
+            *_origin(data.tags),
         )
     )
     if data.param_list:
@@ -337,6 +364,21 @@ def _print_run(run: Run) -> None:
                 for one in run.inputs.dataset_inputs
             ],
         )  # fmt: skip
+
+
+def _origin(tags: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """What a run was started with, as far as its tags tell."""
+    if command := tags.get("headrace.command"):
+        yield "command", command
+    if commit := tags.get("mlflow.source.git.commit"):
+        branch = tags.get("mlflow.source.git.branch")
+        dirty = tags.get("mlflow.source.git.dirty", "").lower() == "true"
+        yield (
+            "commit",
+            commit
+            + (f" on {branch}" if branch else "")
+            + (", with changes: see headrace/diff.patch" if dirty else ""),
+        )
 
 
 def _now() -> int:

@@ -159,7 +159,7 @@ def server(
     """
     # Loaded here: `headrace --help` and the other commands need none of it.
     from headrace.engine.location import locate
-    from headrace.server.serve import serve
+    from headrace.server.serve import leave, serve
     from headrace.server.settings import Settings
 
     for name, value in ignored.items():
@@ -199,7 +199,7 @@ def server(
             f"headrace server on {url} · store {_shown(location.database_url)} · artifacts {where}"
         )
 
-    raise SystemExit(serve(settings, ready))
+    leave(serve(settings, ready))
 
 
 def _absolute(uri: str) -> str:

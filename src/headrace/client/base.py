@@ -28,15 +28,23 @@ class ClientBase:
 
 
 class RunOperations:
-    """The future of logging that was not waited for, under MLflow's name.
+    """The future of logging that was not waited for, under MLflow's name."""
 
-    In this version logging is done when the call returns, so there is nothing left to wait for.
-    """
+    def __init__(self, flush: Callable[[float | None], bool] | None = None) -> None:
+        """Make one.
+
+        Args:
+            flush: Waits for what was logged; None when it is done already.
+        """
+        self._flush = flush
 
     def wait(self) -> None:
-        """Return when what was logged is durable: at once."""
+        """Return when what was logged is durable in the store, or waits in the journal because the
+        store is away."""
+        if self._flush is not None:
+            self._flush(None)
 
 
 def finished(synchronous: bool | None) -> RunOperations | None:
-    """What a logging call returns: a `RunOperations` when it was asked not to wait."""
+    """What a call that waited returns: a `RunOperations` when it was asked not to wait."""
     return RunOperations() if synchronous is False else None

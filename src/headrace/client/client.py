@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from headrace.client.experiments import ExperimentCalls
+from headrace.client.journal.journals import sync_before
 from headrace.client.metrics import MetricCalls
 from headrace.client.stores import open_store, resolve
 from headrace.client.tables import TableCalls
 from headrace.client.trash import TrashCalls
+from headrace.protocol.store import Store
 
 
 class Client(
@@ -41,7 +44,15 @@ class Client(
             Unavailable: The database cannot be reached.
         """
         self._tracking_uri = resolve(tracking_uri)
-        super().__init__(open_store(tracking_uri))
+        self._begin(open_store(tracking_uri))
+
+    def _begin(self, store: Store) -> None:
+        super().__init__(store)
+
+    def _call(self, method: Callable[..., Any], **fields: Any) -> Any:
+        # What this process logged before is there when the store is asked.
+        sync_before(self._tracking_uri)
+        return super()._call(method, **fields)
 
     @property
     def tracking_uri(self) -> str:

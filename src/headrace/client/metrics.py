@@ -186,18 +186,34 @@ class MetricCalls(ClientBase):
         )
 
 
-def _point(metric: Metric | Mapping[str, Any], now: int) -> dict[str, Any]:
+def point_fields(metric: Metric | Mapping[str, Any], now: int) -> dict[str, Any]:
+    """A point as the fields of a `MetricPoint`, its value as it was given.
+
+    Args:
+        metric: A `Metric`, any object with MLflow's attributes, or a dictionary.
+        now: Milliseconds since the Unix epoch, for a point without a time.
+
+    Raises:
+        InvalidParameter: A step or time that is no whole number.
+    """
     if isinstance(metric, Mapping):
         given = dict(metric)
-    else:  # our Metric, or any object with MLflow's attributes
+    else:
         given = {name: getattr(metric, name) for name in ("key", "value", "timestamp", "step")}
         for name in ("model_id", "dataset_name", "dataset_digest"):
-            if getattr(metric, name, None):
-                given[name] = getattr(metric, name)
-    key = str(given.get("key", ""))
-    given["value"] = metric_value(key, given.get("value"))
+            given[name] = getattr(metric, name, None)
+    for name in ("model_id", "dataset_name", "dataset_digest"):
+        if not given.get(name):
+            given.pop(name, None)
+    given["key"] = str(given.get("key", ""))
     given["timestamp"] = whole_number("timestamp", given.get("timestamp"), now)
     given["step"] = whole_number("step", given.get("step"), 0)
+    return given
+
+
+def _point(metric: Metric | Mapping[str, Any], now: int) -> dict[str, Any]:
+    given = point_fields(metric, now)
+    given["value"] = metric_value(given["key"], given.get("value"))
     return given
 
 

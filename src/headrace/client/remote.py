@@ -17,8 +17,15 @@ from headrace.errors import HeadraceError, InternalError, Unavailable, Unsupport
 from headrace.protocol.artifacts import Artifacts
 from headrace.protocol.operation import NATIVE_PREFIXES, Operation
 from headrace.protocol.store import Store
-from headrace.protocol.wire import encode, encode_query, response_decoder
+from headrace.protocol.wire import (
+    binary_response_decoder,
+    encode,
+    encode_binary,
+    encode_query,
+    response_decoder,
+)
 
+_MSGPACK = "application/msgpack"
 #: Repeating one of these after it was carried out would do it twice, or report a failure that is none.
 _ONCE = frozenset(
     (
@@ -42,17 +49,19 @@ class RemoteStore(Store, Artifacts):
     creating an experiment or a run is not once the request may have arrived.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, retries: int | None = None) -> None:
         """Address a server; nothing is sent yet.
 
         Args:
             uri: ``http(s)://[user:password@]host[:port][/prefix]``.
+            retries: How often a request is repeated at most; default ``HEADRACE_HTTP_REQUEST_MAX_RETRIES``.
 
         Raises:
             InvalidParameter: No such address.
         """
         self.uri = str(base_url(uri)).rstrip("/")
         self._uri = uri
+        self._retries = retries
         self._lock = threading.Lock()
         self._http: httpx.Client | None = None
         self._pid = 0
@@ -66,7 +75,7 @@ class RemoteStore(Store, Artifacts):
                 if self._pid != os.getpid():
                     # The parent's sockets: kept untouched, since closing them could end its streams.
                     self._inherited.append(self._http)
-                    self._http = open_http(self._uri)
+                    self._http = open_http(self._uri, self._retries)
                     self._pid = os.getpid()
         if self._http is None:
             raise Unavailable(f"The store at {self.uri} is closed; open it again.")
@@ -79,11 +88,16 @@ class RemoteStore(Store, Artifacts):
         repeatable = operation.name not in _ONCE and (
             operation.name != "import_runs" or all(run.run_id for run in request.runs)
         )
-        content: dict[str, Any] = (
-            {"params": encode_query(request)}
-            if method == "GET"
-            else {"content": encode(request), "headers": {"Content-Type": "application/json"}}
-        )
+        content: dict[str, Any]
+        if method == "GET":
+            content = {"params": encode_query(request)}
+        elif operation.binary:
+            content = {
+                "content": encode_binary(request),
+                "headers": {"Content-Type": _MSGPACK, "Accept": _MSGPACK},
+            }
+        else:
+            content = {"content": encode(request), "headers": {"Content-Type": "application/json"}}
         try:
             response = self.http.request(
                 method, path.lstrip("/"), extensions={"headrace_repeatable": repeatable}, **content
@@ -117,15 +131,8 @@ class RemoteStore(Store, Artifacts):
 
     def _decode(self, operation: Operation, response: httpx.Response) -> Any:
         try:
-            return response_decoder(operation.response).decode(response.content)
-        except msgspec.ValidationError:
-            # An MLflow server leaves out what is empty, also where our structs always have it.
-            try:
-                given = _filled(json.loads(response.content), operation.response)
-                return msgspec.convert(given, operation.response, strict=False)
-            except msgspec.ValidationError as error:
-                problem: Exception = error
-        except msgspec.DecodeError as error:
+            return _read(operation.response, response)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             problem = error
         raise InternalError(
             f"{self.uri} answered {operation.name} with something else than expected ({problem}): "
@@ -157,6 +164,17 @@ class RemoteStore(Store, Artifacts):
         return from_wire(
             None, f"{self.uri} answered {operation.name} with {status}: {text}", status
         )
+
+
+def _read(kind: type[msgspec.Struct], response: httpx.Response) -> Any:
+    if response.headers.get("content-type") == _MSGPACK:
+        return binary_response_decoder(kind).decode(response.content)
+    try:
+        return response_decoder(kind).decode(response.content)
+    except msgspec.ValidationError:
+        # An MLflow server leaves out what is empty, also where our structs always have it.
+        given = _filled(json.loads(response.content), kind)
+        return msgspec.convert(given, kind, strict=False)
 
 
 def _filled(value: Any, kind: Any) -> Any:

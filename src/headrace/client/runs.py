@@ -20,6 +20,7 @@ from headrace.entities import (
     RunStatus,
     ViewType,
 )
+from headrace.protocol.console import ConsolePage, Consoles
 from headrace.protocol.runs import ImportedRun, Runs
 
 PARENT_RUN_TAG = "mlflow.parentRunId"
@@ -223,3 +224,39 @@ class RunCalls(ClientBase):
             max_results=max_results,
         )
         return list(found.keys)
+
+    def get_console(
+        self,
+        run_id: str,
+        start: int = 1,
+        limit: int = 1000,
+        contains: str = "",
+        stream: Literal["", "stdout", "stderr"] = "",
+        source: str = "",
+    ) -> ConsolePage:
+        """A stretch of what a run printed.
+
+        Args:
+            run_id: Of any run, deleted ones too.
+            start: Number of the line to begin at, from 1; the ``next`` of the page before, to go on.
+                Negative: so many lines that pass the filters, counted from the end.
+            limit: At most so many lines, from 0 to 10,000. There may be fewer though more follow; all
+                was read when ``next`` is greater than ``total``.
+            contains: Only lines with this in them, in any case.
+            stream: Only this one.
+            source: Only what this process wrote, such as ``rank-3``.
+
+        Raises:
+            NotFound: There is no such run.
+            InvalidParameter: ``start`` is 0, or ``limit`` is out of range.
+        """
+        page: ConsolePage = self._call(
+            Consoles.get_console,
+            run_id=run_id,
+            start=start,
+            limit=limit,
+            contains=contains,
+            stream=stream,
+            source=source,
+        )
+        return page

@@ -34,7 +34,12 @@ def is_remote(uri: str) -> bool:
     return uri.lower().startswith(("http://", "https://"))
 
 
-def open_store(uri: str | os.PathLike[str] | None = None, artifacts: str | None = None) -> Store:
+def open_store(
+    uri: str | os.PathLike[str] | None = None,
+    artifacts: str | None = None,
+    *,
+    retries: int | None = None,
+) -> Store:
     """The store that a tracking URI names.
 
     Stores are shared: opening the same one again gives another handle on the same engine, which is
@@ -44,6 +49,7 @@ def open_store(uri: str | os.PathLike[str] | None = None, artifacts: str | None 
     Args:
         uri: A directory, ``sqlite:///path``, ``postgresql://…``, or ``http(s)://…``; None as for `resolve`.
         artifacts: URI of the artifact root, where a local store's is not beside its database.
+        retries: How often a request to a server is repeated; default ``HEADRACE_HTTP_REQUEST_MAX_RETRIES``.
 
     Raises:
         InvalidParameter: The URI names no store.
@@ -54,7 +60,7 @@ def open_store(uri: str | os.PathLike[str] | None = None, artifacts: str | None 
     if text is not None and is_remote(text):
         from headrace.client.remote import RemoteStore  # lazily: a local store needs no HTTP
 
-        return RemoteStore(text)
+        return RemoteStore(text, retries)
     database_url, beside = _locate(text)
     return _Handle(database_url, artifacts or beside)
 

@@ -116,8 +116,12 @@ def base_url(uri: str) -> httpx.URL:
     return url.copy_with(username=None, password=None, query=None, fragment=None)
 
 
-def open_http(uri: str) -> httpx.Client:
+def open_http(uri: str, retries: int | None = None) -> httpx.Client:
     """A connection pool to a tracking server, with its address, credentials and retries.
+
+    Args:
+        uri: The server's, with or without credentials.
+        retries: How often a request is repeated at most; default: the environment's word.
 
     The client is thread-safe; it does not follow redirects and raises nothing for statuses.
     """
@@ -126,7 +130,7 @@ def open_http(uri: str) -> httpx.Client:
     # Without TLS, do not pay for loading the certificates.
     secure = _tls() if url.scheme == "https" else False
     return RetryingClient(
-        retries=int(number("HTTP_REQUEST_MAX_RETRIES", 7)),
+        retries=int(number("HTTP_REQUEST_MAX_RETRIES", 7)) if retries is None else retries,
         backoff=number("HTTP_REQUEST_BACKOFF_FACTOR", 0.2),
         base_url=url,
         headers={"User-Agent": "headrace", **_authorization(httpx.URL(uri))},

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from headrace.engine import schema
 from headrace.engine.database import select_many
+from headrace.engine.liveness import LOST
 from headrace.engine.session import SessionBase
 from headrace.entities import (
     Dataset,
@@ -32,7 +33,7 @@ from headrace.entities import (
 #: Ids per IN list; SQLite allows 32,766 bound values in a statement.
 _CHUNK = 5000
 _NAN = float("nan")
-_STATUS = {status.value: status for status in RunStatus}
+_STATUS = {status.value: status for status in RunStatus} | {LOST: RunStatus.RUNNING}
 _tags_decoder = msgspec.json.Decoder(tuple[KeyValue, ...])
 
 
@@ -77,6 +78,7 @@ def run_infos(session: SessionBase, rows: Sequence[Any]) -> list[RunInfo]:
             list({row.experiment_id for row in rows}),
         )
     }
+    seen = _seen(session, [row.id for row in rows if _STATUS[row.status] is RunStatus.RUNNING])
     infos = []
     for row in rows:
         location, experiment_deleted = experiments[row.experiment_id]
@@ -92,6 +94,8 @@ def run_infos(session: SessionBase, rows: Sequence[Any]) -> list[RunInfo]:
                 end_time=row.end_time,
                 artifact_uri=f"{location}/{row.uuid}/artifacts",
                 lifecycle_stage=_stage(experiment_deleted or row.deleted_time is not None),
+                lost=row.status == LOST,
+                seen_time=seen.get(row.id),
             )
         )
     return infos
@@ -126,6 +130,11 @@ def load_runs(session: SessionBase, rows: Sequence[Any]) -> list[Run]:
         )
         for row, info in zip(rows, run_infos(session, rows), strict=True)
     ]
+
+
+def _seen(session: SessionBase, ids: Sequence[int]) -> dict[int, int]:
+    """When runs gave their last sign of life, of those that ever did."""
+    return dict(_many(session, schema.heartbeat, ("run_id", "seen_time"), ids))
 
 
 def _stage(deleted: bool) -> LifecycleStage:

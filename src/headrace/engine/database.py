@@ -235,6 +235,14 @@ def execute_sqlite(
         ) from error
 
 
+def execute_driver(connection: sa.Connection, statement: str, values: tuple[Any, ...]) -> list[Any]:
+    """Run one statement of the hot path, in the placeholders of the driver; the rows it returns."""
+    if connection.dialect.name == "sqlite":
+        return execute_sqlite(connection, statement, values)
+    result = connection.exec_driver_sql(statement, values)
+    return list(result) if result.returns_rows else []
+
+
 def insert_many(
     connection: sa.Connection,
     table: sa.Table,

@@ -18,7 +18,8 @@ from headrace.engine import migrations
 from headrace.engine.database import CONNECTIONS, Database
 from headrace.engine.keys import KeyCache, SessionKeys
 from headrace.engine.metrics.compactor import Compactor
-from headrace.engine.operations import Session
+from headrace.engine.operations import PREPARED, Session
+from headrace.engine.watch import Signs, Watch
 from headrace.engine.writer import GroupWriter
 from headrace.errors import Unavailable
 from headrace.protocol.operation import Operation
@@ -44,6 +45,7 @@ class Engine(Store):
         artifact_root: str,
         actor: str | None = None,
         compact: bool = True,
+        served: bool = False,
     ) -> None:
         """Open a store, creating its schema when the database is empty.
 
@@ -51,7 +53,10 @@ class Engine(Store):
             url: ``sqlite:///path`` or ``postgresql://user:password@host/name``.
             artifact_root: URI below which experiments keep artifacts unless they name a location.
             actor: Who makes the changes; default: the user of this process.
-            compact: Run the metric compactor in this process.
+            compact: Run the metric compactor, and look for lost runs, in this process. Without it lost
+                runs are looked for only now.
+            served: The store is opened to be served: runs could not be heard while it was not, so
+                those that may be lost get time to speak.
 
         Raises:
             SchemaMismatch: The database was made by another version of headrace.
@@ -70,6 +75,8 @@ class Engine(Store):
         self._writer = GroupWriter(self._database) if self._database.is_sqlite else None
         self._pool = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="headrace-engine")
         self._compactor = Compactor(self._database, self.transact) if compact else None
+        self._signs = Signs()
+        self._watch = Watch(self._look, start=compact, served=served)
 
     def call(self, operation: Operation, request: Any) -> Any:
         """Carry out an operation in a transaction of its own."""
@@ -79,18 +86,46 @@ class Engine(Store):
         """Carry out an operation in somebody's name."""
         if operation.reads:
             with self._database.read() as connection:
-                session, keys = self._session(connection, actor)
+                session = self._session(connection, actor)
                 response = getattr(session, operation.name)(request)
-            keys.publish()
+            session.committed()
             return response
-        return self.transact(self._work(operation, request, actor))
+        name = operation.name
+        if name in PREPARED:
+            prepare, name = PREPARED[name]
+            request = prepare(request)
+        return self.transact(self._work(name, request, actor))
 
     def submit(self, operation: Operation, request: Any, actor: str) -> Future[Any]:
         """Like `perform`, without waiting: the future resolves when the call is durable."""
-        if self._writer is not None and not operation.reads:
-            return self._writer.submit(self._work(operation, request, actor))
+        if self._writer is None or operation.reads:
+            return self._in_pool(self.perform, operation, request, actor)
+        if operation.name not in PREPARED:
+            return self._writer.submit(self._work(operation.name, request, actor))
+        prepare, name = PREPARED[operation.name]
+        writer = self._writer
+        answer: Future[Any] = Future()
+
+        # No thread of the pool waits for the writer: reads need them.
+        def hand_over(prepared: Future[Any]) -> None:
+            try:
+                writer.submit(self._work(name, prepared.result(), actor)).add_done_callback(finish)
+            except Exception as error:  # noqa: BLE001 - the caller gets it, whatever it is
+                answer.set_exception(error)
+
+        def finish(written: Future[Any]) -> None:
+            error = written.exception()
+            if error is None:
+                answer.set_result(written.result())
+            else:
+                answer.set_exception(error)
+
+        self._in_pool(prepare, request).add_done_callback(hand_over)
+        return answer
+
+    def _in_pool(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         try:
-            return self._pool.submit(self.perform, operation, request, actor)
+            return self._pool.submit(function, *arguments)
         except RuntimeError:
             raise Unavailable("The store is closed; open it again.") from None
 
@@ -117,24 +152,37 @@ class Engine(Store):
     def close(self) -> None:
         """Finish accepted writes and release threads and connections."""
         self._pool.shutdown()
+        self._watch.close()
         if self._compactor is not None:
             self._compactor.close()
         if self._writer is not None:
             self._writer.close()
         self._database.close()
 
-    def _session(self, connection: sa.Connection, actor: str) -> tuple[Session, SessionKeys]:
-        keys = SessionKeys(connection, self._keys)
-        session = Session(connection, keys, actor=actor, artifact_root=self._artifact_root)
-        return session, keys
+    def _look(self, heard: int) -> int:
+        """Mark silent runs as lost, of those that may be silent for at most so many milliseconds."""
+        with self._database.read() as connection:
+            if not self._session(connection, "").any_silent(heard):
+                return 0  # nearly always: no write transaction is begun for nothing
+        found: int = self.transact(self._work("mark_lost", heard, ""))
+        return found
+
+    def _session(self, connection: sa.Connection, actor: str) -> Session:
+        return Session(
+            connection,
+            SessionKeys(connection, self._keys),
+            actor=actor,
+            artifact_root=self._artifact_root,
+            signs=self._signs,
+        )
 
     def _work(
-        self, operation: Operation, request: Any, actor: str
+        self, name: str, request: Any, actor: str
     ) -> Callable[[sa.Connection], tuple[Any, Callable[[], None]]]:
         def work(connection: sa.Connection) -> tuple[Any, Callable[[], None]]:
-            session, keys = self._session(connection, actor)
-            response = getattr(session, operation.name)(request)
-            return response, keys.publish
+            session = self._session(connection, actor)
+            response = getattr(session, name)(request)
+            return response, session.committed
 
         return work
 

@@ -9,11 +9,7 @@ import msgspec
 
 from headrace.engine.database import parse_url
 from headrace.errors import InvalidParameter
-
-#: Name of the directory that holds an embedded store.
-STORE_DIRECTORY = ".headrace"
-DATABASE_FILE = "headrace.db"
-ARTIFACT_FOLDER = "artifacts"
+from headrace.protocol.places import ARTIFACT_FOLDER, database_url, nearest_store
 
 
 class Location(msgspec.Struct, frozen=True):
@@ -39,7 +35,7 @@ def locate(uri: str | None = None) -> Location:
         InvalidParameter: The URI names no local store.
     """
     if uri is None:
-        return _directory(_nearest(Path.cwd()))
+        return _directory(nearest_store(Path.cwd()))
     if "://" not in uri or uri.startswith("file:"):
         path = _path(uri)
         if path.is_file():
@@ -51,7 +47,7 @@ def locate(uri: str | None = None) -> Location:
     if url.get_backend_name() == "sqlite" and url.database:
         database = Path(url.database).resolve()
         return Location(uri, (database.parent / ARTIFACT_FOLDER).as_uri())
-    return Location(uri, (_nearest(Path.cwd()) / ARTIFACT_FOLDER).as_uri())
+    return Location(uri, (nearest_store(Path.cwd()) / ARTIFACT_FOLDER).as_uri())
 
 
 def _path(uri: str) -> Path:
@@ -66,13 +62,4 @@ def _path(uri: str) -> Path:
 
 
 def _directory(path: Path) -> Location:
-    # These two mean something else in a URL.
-    database = str(path / DATABASE_FILE).replace("%", "%25").replace("?", "%3F")
-    return Location(f"sqlite:///{database}", (path / ARTIFACT_FOLDER).as_uri())
-
-
-def _nearest(start: Path) -> Path:
-    for folder in (start, *start.parents):
-        if (folder / STORE_DIRECTORY).is_dir():
-            return folder / STORE_DIRECTORY
-    return start / STORE_DIRECTORY
+    return Location(database_url(path), (path / ARTIFACT_FOLDER).as_uri())

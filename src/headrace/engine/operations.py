@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+from headrace.engine.batch import prepare
+from headrace.engine.ingest import IngestOperations
 from headrace.engine.logged_models import LoggedModelOperations
 from headrace.engine.metrics.reading import MetricOperations
 from headrace.engine.search.operations import SearchOperations
 from headrace.engine.trash import TrashOperations
 
+#: Operations that begin with work which needs no database, and is done before the transaction: the
+#: function that does it, and the session's method that takes its result in the place of the request.
+PREPARED: dict[str, tuple[Callable[[Any], Any], str]] = {"ingest": (prepare, "ingest_prepared")}
 
-class Session(TrashOperations, SearchOperations, MetricOperations, LoggedModelOperations):
+
+class Session(
+    TrashOperations, IngestOperations, SearchOperations, MetricOperations, LoggedModelOperations
+):
     """The store's operations, each running in the transaction that the session was given.
 
     `TrashOperations` stands on the inputs', runs' and experiments' operations.

@@ -15,8 +15,8 @@ from headrace.engine import schema
 from headrace.engine.assemble import experiment_location, load_runs, run_infos
 from headrace.engine.database import execute_sqlite, insert_many
 from headrace.engine.experiments import ExperimentOperations
+from headrace.engine.liveness import LOST, end_signs
 from headrace.engine.metrics.ingest import record, record_many
-from headrace.engine.names import random_name
 from headrace.entities import (
     KeyValue,
     LifecycleStage,
@@ -38,6 +38,7 @@ from headrace.protocol.limits import (
     check_model_id,
     check_run_id,
 )
+from headrace.protocol.names import random_name
 from headrace.protocol.operation import Empty
 from headrace.protocol.runs import (
     CreateRun,
@@ -115,33 +116,11 @@ class RunOperations(ExperimentOperations, Runs):
 
     def create_run(self, request: CreateRun) -> RunResponse:
         experiment = self._active_experiment(request.experiment_id)
-        tags = _checked_pairs(request.tags, "tag")
-        name = _name_of_new(request.run_name, tags)
+        tags = checked_pairs(request.tags, "tag")
+        name = name_of_new(request.run_name, tags)
         run_id = uuid.uuid4().hex
         start_time = self.now if request.start_time is None else request.start_time
-        number = self.connection.execute(
-            _run.insert().returning(_run.c.id),
-            {
-                "uuid": run_id,
-                "experiment_id": experiment.id,
-                "name": name,
-                "user_id": request.user_id,
-                "status": RunStatus.RUNNING.value,
-                "start_time": start_time,
-                "parent_uuid": tags.get(PARENT_TAG),
-            },
-        ).scalar_one()
-        keys = self.keys.number(tags)
-        self.connection.execute(
-            schema.tag.insert(),
-            [{"run_id": number, "key_id": keys[key], "value": tags[key]} for key in tags],
-        )
-        self.keys.discover(experiment.id, schema.KIND_TAG, keys.values())
-        self.emit(
-            "run.created",
-            f"run/{run_id}",
-            {"experiment_id": str(experiment.id), "run_name": name, "tags": tags},
-        )
+        self._insert_run(run_id, experiment.id, name, request.user_id, start_time, tags)
         location = experiment_location(self, experiment.id, experiment.artifact_location)
         return RunResponse(
             run=Run(
@@ -180,11 +159,15 @@ class RunOperations(ExperimentOperations, Runs):
             word = (
                 _ENDED[request.status] if "status" in values and request.status else "run.updated"
             )
+            if before.status == LOST and request.status is RunStatus.RUNNING:
+                word = "run.recovered"
             self.emit(
                 word,
                 f"run/{run.uuid}",
                 {"before": {key: getattr(before, key) for key in values}, "after": values},
             )
+        if request.status is not None:
+            end_signs(self, run.id)  # ended; or taken up, maybe by a client that gives no signs
         if request.run_name and request.run_name != before.name:
             self._set_tags(run, {RUN_NAME_TAG: request.run_name})
         return UpdatedRun(run_info=run_infos(self, self._full_rows([run.uuid]))[0])
@@ -224,12 +207,12 @@ class RunOperations(ExperimentOperations, Runs):
         return Empty()
 
     def log_param(self, request: LogParam) -> Empty:
-        params = _checked_pairs((KeyValue(request.key, request.value),), "param")
+        params = checked_pairs((KeyValue(request.key, request.value),), "param")
         self._log_params(self._active_run(_id_of(request)), params)
         return Empty()
 
     def set_tag(self, request: SetTag) -> Empty:
-        tags = _checked_pairs((KeyValue(request.key, request.value),), "tag")
+        tags = checked_pairs((KeyValue(request.key, request.value),), "tag")
         self._set_tags(self._active_run(_id_of(request), change=True), tags)
         return Empty()
 
@@ -252,8 +235,8 @@ class RunOperations(ExperimentOperations, Runs):
         check_run_id(request.run_id)
         _check_sizes(request)
         self._check_points(request.metrics)
-        params = _checked_pairs(request.params, "param")
-        tags = _checked_pairs(request.tags, "tag")
+        params = checked_pairs(request.params, "param")
+        tags = checked_pairs(request.tags, "tag")
         run = self._active_run(request.run_id, change=bool(tags))
         if params:
             self._log_params(run, params)
@@ -279,9 +262,9 @@ class RunOperations(ExperimentOperations, Runs):
 
     def _import(self, runs: Sequence[ImportedRun]) -> int:
         """Create the runs that nobody else created meanwhile; how many."""
-        tags = {run.run_id: _checked_pairs(run.tags, "tag") for run in runs}
-        params = {run.run_id: _checked_pairs(run.params, "param") for run in runs}
-        names = {run.run_id: _name_of_new(run.run_name, tags[run.run_id]) for run in runs}
+        tags = {run.run_id: checked_pairs(run.tags, "tag") for run in runs}
+        params = {run.run_id: checked_pairs(run.params, "param") for run in runs}
+        names = {run.run_id: name_of_new(run.run_name, tags[run.run_id]) for run in runs}
         inserted = self.connection.execute(
             self.insert(_run)
             .on_conflict_do_nothing(index_elements=[_run.c.uuid])
@@ -378,13 +361,47 @@ class RunOperations(ExperimentOperations, Runs):
             change: Hold it against others who replace something of it too.
         """
         row = self._run(run_id, _CHANGE_RUN if change else _HOLD_RUN)
-        if row.deleted_time is not None or row.experiment_deleted_time is not None:
-            what = "is" if row.deleted_time is not None else f"'s experiment {row.experiment_id} is"
-            raise InvalidParameter(
-                f"The run {row.uuid} must be in the 'active' state, but it {what} deleted; "
-                "restore it before writing to it."
-            )
+        check_active(row)
         return row
+
+    def _insert_run(
+        self,
+        run_id: str,
+        experiment_id: int,
+        name: str,
+        user_id: str,
+        start_time: int,
+        tags: Mapping[str, str],
+    ) -> int | None:
+        """Create a run of checked values; its number, None when the id is taken."""
+        number: int | None = self.connection.execute(
+            self.insert(_run)
+            .on_conflict_do_nothing(index_elements=[_run.c.uuid])
+            .returning(_run.c.id),
+            {
+                "uuid": run_id,
+                "experiment_id": experiment_id,
+                "name": name,
+                "user_id": user_id,
+                "status": RunStatus.RUNNING.value,
+                "start_time": start_time,
+                "parent_uuid": tags.get(PARENT_TAG),
+            },
+        ).scalar()
+        if number is None:
+            return None
+        keys = self.keys.number(tags)
+        self.connection.execute(
+            schema.tag.insert(),
+            [{"run_id": number, "key_id": keys[key], "value": tags[key]} for key in tags],
+        )
+        self.keys.discover(experiment_id, schema.KIND_TAG, keys.values())
+        self.emit(
+            "run.created",
+            f"run/{run_id}",
+            {"experiment_id": str(experiment_id), "run_name": name, "tags": tags},
+        )
+        return number
 
     def _full_rows(self, run_ids: Sequence[str]) -> Sequence[Any]:
         return self.connection.execute(sa.select(_run).where(_run.c.uuid.in_(run_ids))).all()
@@ -413,6 +430,11 @@ class RunOperations(ExperimentOperations, Runs):
                 check_model_id(point.model_id)
 
     def _log_params(self, run: RunRow, params: Mapping[str, str]) -> None:
+        for refusal in self._add_params(run, params).values():
+            raise refusal
+
+    def _add_params(self, run: RunRow, params: Mapping[str, str]) -> dict[str, InvalidParameter]:
+        """Record checked params; why those that the run has with another value were not, by key."""
         keys = self.keys.number(params)
         table = schema.param
         inserted = set(
@@ -431,6 +453,7 @@ class RunOperations(ExperimentOperations, Runs):
                 ],
             ).scalars()
         )
+        refused = {}
         old = {key: number for key, number in keys.items() if number not in inserted}
         if old:
             names = {number: key for key, number in old.items()}
@@ -441,7 +464,7 @@ class RunOperations(ExperimentOperations, Runs):
             ):
                 key = names[number]
                 if value != params[key]:
-                    raise InvalidParameter(
+                    refused[key] = InvalidParameter(
                         f"Changing param values is not allowed. Param '{key}' of run '{run.uuid}' was "
                         f"already logged with value '{value[:200]}'; attempted to log "
                         f"'{params[key][:200]}'. Start a new run, or log it under another key."
@@ -450,6 +473,7 @@ class RunOperations(ExperimentOperations, Runs):
             self.keys.discover(run.experiment_id, schema.KIND_PARAM, inserted)
             new = {key: params[key] for key, number in keys.items() if number in inserted}
             self.emit("run.params.logged", f"run/{run.uuid}", {"params": new})
+        return refused
 
     def _set_tags(self, run: RunRow, tags: Mapping[str, str]) -> None:
         keys = self.keys.number(tags)
@@ -497,6 +521,20 @@ class RunOperations(ExperimentOperations, Runs):
         )
 
 
+def check_active(run: RunRow) -> None:
+    """Refuse to write to a deleted run.
+
+    Raises:
+        InvalidParameter: It, or its experiment, is deleted.
+    """
+    if run.deleted_time is not None or run.experiment_deleted_time is not None:
+        what = "is" if run.deleted_time is not None else f"'s experiment {run.experiment_id} is"
+        raise InvalidParameter(
+            f"The run {run.uuid} must be in the 'active' state, but it {what} deleted; "
+            "restore it before writing to it."
+        )
+
+
 def _id_of(request: GetRun | UpdateRun | LogMetric | LogParam | SetTag) -> str:
     run_id = request.run_id or request.run_uuid
     if not run_id:
@@ -504,7 +542,7 @@ def _id_of(request: GetRun | UpdateRun | LogMetric | LogParam | SetTag) -> str:
     return run_id
 
 
-def _name_of_new(run_name: str, tags: dict[str, str]) -> str:
+def name_of_new(run_name: str, tags: dict[str, str]) -> str:
     """The name of a new run; makes the tag ``mlflow.runName`` agree with it."""
     tagged = tags.get(RUN_NAME_TAG, "")
     if run_name and tagged and run_name != tagged:
@@ -518,7 +556,7 @@ def _name_of_new(run_name: str, tags: dict[str, str]) -> str:
     return name
 
 
-def _checked_pairs(pairs: Sequence[KeyValue], noun: str) -> dict[str, str]:
+def checked_pairs(pairs: Sequence[KeyValue], noun: str) -> dict[str, str]:
     """Params or tags as a dictionary, each checked; a param may be there only once."""
     found: dict[str, str] = {}
     for pair in pairs:

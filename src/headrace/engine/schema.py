@@ -263,6 +263,49 @@ run_model = Table(
     sqlite_with_rowid=False,
 )
 
+# How far the journal of each writer was applied (headrace.protocol.ingest). Kept for good: an offline
+# journal may come again after a year.
+writer = Table(
+    "writer",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("updated_time", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# The runs that say when they are alive, while they run: a row goes when its run ends.
+heartbeat = Table(
+    "heartbeat",
+    metadata,
+    Column("run_id", Id, ForeignKey("run.id"), primary_key=True, autoincrement=False),
+    Column("seen_time", BigInteger, nullable=False),
+    Column("silence", BigInteger, nullable=False),  # milliseconds after which it counts as lost
+)
+
+# Console output: stretches of lines, of all streams and sources in the order of their arrival.
+console_chunk = Table(
+    "console_chunk",
+    metadata,
+    Column("run_id", Id, ForeignKey("run.id"), primary_key=True),
+    Column("first", BigInteger, primary_key=True),  # number of its first line, from 1
+    Column("lines", Integer, nullable=False),
+    Column("data", LargeBinary, nullable=False),  # headrace.engine.console: chunk
+    sqlite_with_rowid=False,
+)
+
+# The line that each stream is in the middle of: a progress bar.
+console_open = Table(
+    "console_open",
+    metadata,
+    Column("run_id", Id, ForeignKey("run.id"), primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("stream", Text, primary_key=True),
+    Column("time", BigInteger, nullable=False),
+    Column("text", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 event = Table(
     "event",
     metadata,
@@ -285,4 +328,7 @@ RUN_TABLES = (
     logged_model_metric,
     run_dataset,
     run_model,
+    heartbeat,
+    console_chunk,
+    console_open,
 )

@@ -8,6 +8,7 @@ that `headrace.engine.engine.Engine` begins and ends; it never commits.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ import sqlalchemy as sa
 from headrace.engine import schema
 from headrace.engine.database import insert, insert_many
 from headrace.engine.keys import SessionKeys
+from headrace.engine.watch import Signs
 from headrace.protocol.operation import Interface
 
 _json = msgspec.json.Encoder()
@@ -29,17 +31,32 @@ class SessionBase(Interface):
         keys: Numbers of metric, param and tag names.
         actor: Who asks: a user name, empty when unknown.
         artifact_root: URI below which experiments without a location of their own keep artifacts.
+        signs: Which runs were lately written to be alive.
+        after: What to do once the transaction has committed.
         now: Milliseconds since the Unix epoch, one reading for the whole transaction.
     """
 
     def __init__(
-        self, connection: sa.Connection, keys: SessionKeys, *, actor: str, artifact_root: str
+        self,
+        connection: sa.Connection,
+        keys: SessionKeys,
+        *,
+        actor: str,
+        artifact_root: str,
+        signs: Signs | None = None,
     ) -> None:
         self.connection = connection
         self.keys = keys
         self.actor = actor
         self.artifact_root = artifact_root
+        self.signs = signs or Signs()
+        self.after: list[Callable[[], None]] = [keys.publish]
         self.now = time.time_ns() // 1_000_000
+
+    def committed(self) -> None:
+        """Do what is left to do after the commit."""
+        for step in self.after:
+            step()
 
     def insert(self, table: sa.Table) -> Any:
         """An INSERT that knows ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""

@@ -14,6 +14,10 @@ class RunInfo(Entity, frozen=True, kw_only=True):
     """What identifies a run. Times are milliseconds since the Unix epoch.
 
     ``run_uuid`` repeats ``run_id``: old clients read only the former.
+
+    A run that gives signs of life has a ``seen_time``, that of its last one, until it ends. When it has
+    been silent for too long it is ``lost``. Its status stays RUNNING, because MLflow's clients know no
+    other word for it; in filters it is ``LOST``.
     """
 
     run_id: str
@@ -26,6 +30,8 @@ class RunInfo(Entity, frozen=True, kw_only=True):
     end_time: int | None = None
     artifact_uri: str
     lifecycle_stage: LifecycleStage
+    lost: bool = False
+    seen_time: int | None = None
 
 
 class RunData(Entity, frozen=True, kw_only=True):

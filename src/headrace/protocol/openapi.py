@@ -2,7 +2,8 @@
 
 One path per operation and method, its canonical one; the aliases stand under ``x-aliases``. What the
 document says of requests is the strict form: a server also takes lowerCamel names, numbers as
-strings and the other liberties of protobuf's JSON, see `headrace.protocol.wire`.
+strings and the other liberties of protobuf's JSON, see `headrace.protocol.wire`. What native
+operations take and give as MessagePack has the same schema, with bytes in the place of base64.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from typing import Any
 
 import msgspec
 
-from headrace.protocol.operation import Operation
+from headrace.protocol.operation import NATIVE_PREFIXES, Operation
 
 _REF = "#/components/schemas/{name}"
 _JSON = "application/json"
+_MSGPACK = "application/msgpack"
 _PROXY = "/api/2.0/mlflow-artifacts"
 _INT64 = (-(2**63), 2**63 - 1)
 
@@ -49,7 +51,10 @@ def document(
         kind for operation in operations for kind in (operation.request, operation.response)
     )
     _, schemas = msgspec.json.schema_components((*types, ErrorBody), ref_template=_REF)
-    components = {name: _as_on_the_wire(schema) for name, schema in schemas.items()}
+    names = _short_names(schemas, types)
+    components = {
+        names[name]: _renamed(_as_on_the_wire(schema), names) for name, schema in schemas.items()
+    }
     components["Float64"] = {
         "description": "A float64; what JSON has no number for travels as a string.",
         "anyOf": [{"type": "number"}, {"enum": ["NaN", "Infinity", "-Infinity"]}],
@@ -83,6 +88,7 @@ def document(
 def _operation(operation: Operation, method: str, components: dict[str, Schema]) -> Schema:
     canonical = operation.prefixes[0] + operation.path
     first = method == operation.methods[0]
+    kinds = [_JSON, _MSGPACK] if operation.prefixes == NATIVE_PREFIXES else [_JSON]
     described: Schema = {
         "operationId": operation.name if first else f"{operation.name}_{method.lower()}",
         "summary": operation.summary,
@@ -92,7 +98,10 @@ def _operation(operation: Operation, method: str, components: dict[str, Schema])
             path for verb, path in operation.routes() if verb == method and path != canonical
         ],
         "responses": {
-            "200": _response("The operation was carried out.", _ref(operation.response.__name__)),
+            "200": {
+                "description": "The operation was carried out.",
+                "content": {kind: {"schema": _ref(operation.response.__name__)} for kind in kinds},
+            },
             **_errors("400", "403", "404", "408", "413", "500", "501", "503"),
         },
     }
@@ -106,9 +115,35 @@ def _operation(operation: Operation, method: str, components: dict[str, Schema])
     else:
         described["requestBody"] = {
             "required": True,
-            "content": {_JSON: {"schema": _ref(operation.request.__name__)}},
+            "content": {kind: {"schema": _ref(operation.request.__name__)} for kind in kinds},
         }
     return described
+
+
+def _short_names(schemas: Iterable[str], types: Iterable[type]) -> dict[str, str]:
+    """Names of components by msgspec's: of structs that share a name it gives the modules too.
+
+    The one that is a request or response keeps its name; another gets its module's before it.
+    """
+    own = {f"{kind.__module__}.{kind.__name__}" for kind in types}
+    names = {}
+    for name in schemas:
+        path, _, last = name.rpartition(".")
+        module = path.rpartition(".")[2]
+        names[name] = last if not path or name in own else f"{module.capitalize()}{last}"
+    return names
+
+
+def _renamed(value: Any, names: dict[str, str]) -> Any:
+    """A schema with its references renamed."""
+    if isinstance(value, dict):
+        return {key: _renamed(item, names) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_renamed(item, names) for item in value]
+    if isinstance(value, str) and value.startswith(_REF.format(name="")):
+        name = value.rpartition("/")[2]
+        return _REF.format(name=names.get(name, name))
+    return value
 
 
 def _as_on_the_wire(schema: Any) -> Any:

@@ -63,6 +63,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
         response: Struct of the answer.
         permission: ``noun:verb`` that the caller needs.
         reads: True when it changes nothing: no write transaction, safe to repeat.
+        binary: True when our client sends it as MessagePack. Its text may hold NUL characters then:
+            the operation refuses them itself, each where it stands.
         summary: First line of the method's docstring.
     """
 
@@ -75,6 +77,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     permission: str
     reads: bool
     summary: str
+    binary: bool = False
 
     def routes(self) -> Iterator[tuple[str, str]]:
         """Every (HTTP method, full path) that reaches this operation."""
@@ -139,6 +142,7 @@ def operation(
     permission: str,
     prefixes: tuple[str, ...] = MLFLOW_PREFIXES,
     reads: bool = False,
+    binary: bool = False,
 ) -> Callable[[F], F]:
     """Declare a method of an `Interface` as an operation.
 
@@ -148,6 +152,8 @@ def operation(
         permission: ``noun:verb`` that the caller needs.
         prefixes: Where it is served.
         reads: True when the operation changes nothing.
+        binary: True when our client sends the request as MessagePack, which every native operation of
+            a server accepts, and the operation itself refuses text that cannot be kept.
     """
 
     def declare(function: F) -> F:
@@ -164,6 +170,7 @@ def operation(
                 response=hints["return"],
                 permission=permission,
                 reads=reads,
+                binary=binary,
                 summary=(function.__doc__ or "").strip().partition("\n")[0],
             )
 

@@ -6,14 +6,16 @@ They raise the same errors and pass the same suite (tests/conformance).
 
 from __future__ import annotations
 
+from headrace.protocol.console import Consoles
 from headrace.protocol.experiments import Experiments
+from headrace.protocol.ingest import Ingest
 from headrace.protocol.logged_models import LoggedModels
 from headrace.protocol.metrics import Metrics
 from headrace.protocol.runs import Runs
 from headrace.protocol.trash import Trash
 
 
-class Store(Experiments, Runs, Metrics, LoggedModels, Trash):
+class Store(Experiments, Runs, Ingest, Consoles, Metrics, LoggedModels, Trash):
     """The tracking operations together."""
 
     def close(self) -> None:

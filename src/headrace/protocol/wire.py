@@ -6,7 +6,9 @@ unknown fields ignored, nulls as absent, enum numbers, a JSON document inside a 
 ``NaN``. What neither understands is an error that names the field; nothing is guessed.
 
 Encoding is JSON as in protobuf's mapping: floats that JSON cannot say travel as the strings
-``"NaN"``, ``"Infinity"`` and ``"-Infinity"``.
+``"NaN"``, ``"Infinity"`` and ``"-Infinity"``. Bytes are base64 in JSON.
+
+Native operations take and give the same structs as MessagePack too.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import functools
 import json
 import math
 import re
+import types
 import typing
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -27,6 +30,7 @@ from headrace.protocol.operation import Operation, Request, invalid
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])([A-Z])")
 _NUL = "\x00"
+_NO_FIELDS = b"\x80"
 
 
 @functools.cache
@@ -40,7 +44,19 @@ def response_decoder(response: type[msgspec.Struct]) -> msgspec.json.Decoder[Any
     return msgspec.json.Decoder(response, strict=False)
 
 
+@functools.cache
+def _binary_decoder(request: type[Request]) -> msgspec.msgpack.Decoder[Request]:
+    return msgspec.msgpack.Decoder(request, strict=False)
+
+
+@functools.cache
+def binary_response_decoder(response: type[msgspec.Struct]) -> msgspec.msgpack.Decoder[Any]:
+    """A decoder for an operation's response in MessagePack, kept for the next call."""
+    return msgspec.msgpack.Decoder(response, strict=False)
+
+
 _encoder = msgspec.json.Encoder()
+_binary_encoder = msgspec.msgpack.Encoder()
 
 
 def decode_body(operation: Operation, body: bytes) -> Request:
@@ -57,6 +73,38 @@ def decode_body(operation: Operation, body: bytes) -> Request:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass  # the lenient path decides, and words the error
     return _convert(operation, _parse(body))
+
+
+def decode_binary(operation: Operation, body: bytes) -> Request:
+    """The request in a MessagePack body. An empty body means no fields.
+
+    Text of operations that are declared ``binary`` may hold NUL characters: those operations judge each
+    thing by itself, and refuse it there.
+
+    Raises:
+        BadRequest: The body is not MessagePack, its text not UTF-8, or it is not a map.
+        InvalidParameter: A field is missing, has the wrong type, or breaks its limit.
+    """
+    if operation.binary or b"\x00" not in body:
+        try:
+            return _binary_decoder(operation.request).decode(body or _NO_FIELDS)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            pass  # the lenient path decides, and words the error
+    try:
+        fields = msgspec.msgpack.decode(body or _NO_FIELDS)
+    except RecursionError:
+        raise BadRequest("The request body is nested too deeply; send a flat map.") from None
+    except UnicodeDecodeError as error:
+        raise BadRequest(
+            f"A text in the request body is not UTF-8 ({error.reason}); send text in UTF-8."
+        ) from None
+    except (ValueError, TypeError, OverflowError) as error:  # TypeError: a map as the key of a map
+        raise BadRequest(
+            f"The request body is not MessagePack: {error}. Send a map of the operation's fields."
+        ) from None
+    if not isinstance(fields, dict) or not all(isinstance(name, str) for name in fields):
+        raise BadRequest("The request body is no MessagePack map with text as keys; send one.")
+    return _convert(operation, fields)
 
 
 def decode_query(operation: Operation, query: Sequence[tuple[str, str]]) -> Request:
@@ -102,6 +150,11 @@ def encode(value: Any) -> bytes:
     if b"null" in body:  # the only way msgspec says NaN or infinity
         return _encoder.encode(_spell_floats(msgspec.to_builtins(value)))
     return body
+
+
+def encode_binary(value: Any) -> bytes:
+    """A struct or builtin as MessagePack."""
+    return _binary_encoder.encode(value)
 
 
 def _spell_floats(value: Any) -> Any:
@@ -173,13 +226,24 @@ def _normalise(value: Any, kind: Any) -> Any:
                 ) from None
         return value
     origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if isinstance(value, list) and origin is tuple:
-        return [_normalise(item, args[0]) for item in value]
-    if isinstance(value, dict) and isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        known = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+    if isinstance(value, list):
+        if origin is tuple:
+            return [_normalise(item, args[0]) for item in value]
+        struct = _struct(kind, value)
+        if struct is None:
+            return value
+        kinds = [field.type for field in msgspec.structs.fields(struct)]
+        # What goes beyond is unknown fields, and ignored like those.
+        return [_normalise(item, one) for item, one in zip(value, kinds, strict=False)]
+    struct = _struct(kind, value) if isinstance(value, dict) else None
+    if struct is not None:
+        known = {field.encode_name: field.type for field in msgspec.structs.fields(struct)}
         fields: dict[str, Any] = {}
+        tag_field = struct.__struct_config__.tag_field
+        if tag_field is not None:
+            known[tag_field] = str
         for name, item in value.items():
-            snake = _snake(name)
+            snake = _snake(name) if isinstance(name, str) else ""  # MessagePack has other keys too
             if snake not in known or item is None:
                 continue
             if snake in fields:
@@ -194,6 +258,20 @@ def _normalise(value: Any, kind: Any) -> Any:
             if not isinstance(value, bool) and 1 <= value <= len(members):
                 return members[value - 1]
     return value
+
+
+def _struct(kind: Any, value: Any) -> type[msgspec.Struct] | None:
+    """The struct that a decoded value is meant to be, where `kind` is one or a choice of them."""
+    choices = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    for choice in choices:
+        if isinstance(choice, type) and issubclass(choice, msgspec.Struct):
+            config = choice.__struct_config__
+            if isinstance(value, list):
+                if config.array_like:
+                    return choice
+            elif config.tag_field is None or value.get(config.tag_field) == config.tag:
+                return choice
+    return None
 
 
 def _snake(name: str) -> str:

@@ -36,7 +36,9 @@ def build(settings: Settings) -> App:
         InvalidParameter: A setting names no store or no artifact folder.
     """
     proxied = None if settings.artifacts is None else open_artifacts(settings.artifacts)
-    engine = Engine(settings.database_url, artifact_root=settings.artifact_root, actor="")
+    engine = Engine(
+        settings.database_url, artifact_root=settings.artifact_root, actor="", served=True
+    )
     version = distribution_version("headrace")
     log = LogWriter()
     set_up(log, settings.log_level)

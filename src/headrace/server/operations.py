@@ -11,11 +11,15 @@ from concurrent.futures import Future
 from typing import Any
 from urllib.parse import parse_qsl
 
-import msgspec
-
 from headrace.errors import BadRequest, InvalidParameter
-from headrace.protocol.operation import Empty, Operation
-from headrace.protocol.wire import decode_body, decode_query, encode
+from headrace.protocol.operation import NATIVE_PREFIXES, Empty, Operation
+from headrace.protocol.wire import (
+    decode_binary,
+    decode_body,
+    decode_query,
+    encode,
+    encode_binary,
+)
 from headrace.server.body import read_body
 from headrace.server.bridge import Bridge
 from headrace.server.exchange import JSON, Exchange, Handler, Reply
@@ -66,6 +70,7 @@ class _OperationHandler:
         self._bridge = bridge
         self._authorise = authorise
         self._max_body = max_body
+        self._native = operation.prefixes == NATIVE_PREFIXES
 
     async def __call__(self, exchange: Exchange) -> Reply:
         operation = self._operation
@@ -73,21 +78,35 @@ class _OperationHandler:
         if exchange.method in ("GET", "HEAD"):
             request = decode_query(operation, query_pairs(exchange.query))
         else:
-            check_content_type(exchange)
+            decode = decode_body
+            if self._native and is_msgpack(exchange):
+                decode = decode_binary
+            else:
+                check_content_type(exchange, binary=self._native)
             body = await read_body(exchange.receive, exchange.headers, self._max_body)
-            request = decode_body(operation, body)
+            request = decode(operation, body)
         actor = exchange.actor
         self._authorise(exchange, operation.permission, request)
         response = await self._bridge.wait(self._submit(operation, request, actor))
+        if exchange.headers.get(b"accept") == MSGPACK:
+            return Reply(encode_binary(response), content_type=MSGPACK)
         if type(response) is Empty:
             return _EMPTY
-        if exchange.headers.get(b"accept") == MSGPACK:
-            return Reply(msgspec.msgpack.encode(response), content_type=MSGPACK)
         return Reply(encode(response))
 
 
-def check_content_type(exchange: Exchange) -> None:
+def is_msgpack(exchange: Exchange) -> bool:
+    """Whether the body is said to be MessagePack."""
+    given = exchange.headers.get(b"content-type", b"")
+    return given == MSGPACK or given.partition(b";")[0].strip().lower() == MSGPACK
+
+
+def check_content_type(exchange: Exchange, *, binary: bool = False) -> None:
     """Refuse a POST or PUT that does not say it is JSON, as MLflow does; others are not checked.
+
+    Args:
+        exchange: The request.
+        binary: Say in the message that MessagePack would do too.
 
     Raises:
         InvalidParameter: Another content type, or none.
@@ -102,8 +121,9 @@ def check_content_type(exchange: Exchange) -> None:
             "Bad Request. Content-Type header is missing: send application/json."
         )
     if given.partition(b";")[0].strip().lower() != JSON:
+        allowed = ["application/json", "application/msgpack"] if binary else ["application/json"]
         raise InvalidParameter(
-            "Bad Request. Content-Type must be one of ['application/json'], "
+            f"Bad Request. Content-Type must be one of {allowed}, "
             f"got '{given[:100].decode('latin-1')}'."
         )
 

@@ -8,16 +8,19 @@ below Granian's supervisor; they share one listening socket and, through the dat
 from __future__ import annotations
 
 import asyncio
+import atexit
+import contextlib
 import functools
 import logging
 import multiprocessing
 import os
 import signal
 import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from granian._granian import SocketHolder
 from granian.constants import HTTPModes, Interfaces
@@ -46,6 +49,9 @@ _COMMON: dict[str, Any] = {
 def serve(settings: Settings, ready: Callable[[str], None]) -> int:
     """Serve until SIGTERM or SIGINT; a second signal ends the process at once.
 
+    When it returns, the store is closed and the log is written, but threads of Granian may still run: end
+    the process by `leave`.
+
     Args:
         settings: What to serve.
         ready: Called once, with the server's URL, when requests are answered.
@@ -66,6 +72,27 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> int:
     if settings.workers > 1:
         return _serve_many(settings, listener, lambda: ready(url))
     return asyncio.run(_serve_alone(settings, listener, lambda: ready(url)))
+
+
+def leave(code: int) -> NoReturn:
+    """End a process that has served, as the interpreter would, but without taking the interpreter apart.
+
+    Granian's threads (Rust) outlive the serving by a moment: they give back what they hold of Python, for
+    which they take the GIL. To a thread that asks for it while the interpreter is being finalised,
+    CPython before 3.14 answers with pthread_exit. That unwinds through Rust's frames, and Rust aborts the
+    process, SIGABRT, after a stop without fault (https://github.com/PyO3/pyo3/pull/4874,
+    https://github.com/python/cpython/issues/87135). Nobody can wait for those threads. So the process
+    ends while they still may have the GIL; all that finalisation would do besides is done here.
+
+    Args:
+        code: The exit code.
+    """
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+            if stream is not None:
+                stream.flush()
+    os._exit(code)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -182,11 +209,19 @@ def _serve_many(settings: Settings, listener: socket.socket, ready: Callable[[],
         ).start()
         try:
             server.serve(
-                target_loader=functools.partial(_load_worker, settings, loaded), wrap_loader=False
+                spawn_target=_work,
+                target_loader=functools.partial(_load_worker, settings, loaded),
+                wrap_loader=False,
             )
         except SystemExit as stopped:
             return int(stopped.code or 0)
     return 0
+
+
+def _work(*arguments: Any) -> None:
+    """The life of a worker process."""
+    mp.MPServer._spawn_asgi_lifespan_worker(*arguments)
+    leave(0)
 
 
 def _when_loaded(loaded: Any, workers: int, ready: Callable[[], None]) -> None:
@@ -202,7 +237,9 @@ def _try_store(settings: Settings) -> None:
 
     if settings.artifacts is not None:
         open_artifacts(settings.artifacts)
-    Engine(settings.database_url, artifact_root=settings.artifact_root, compact=False).close()
+    Engine(
+        settings.database_url, artifact_root=settings.artifact_root, compact=False, served=True
+    ).close()
 
 
 def _load_worker(settings: Settings, loaded: Any) -> Any:

@@ -43,6 +43,7 @@ from headrace.tracking.experiments import (
 from headrace.tracking.runs import (
     delete_run,
     delete_tag,
+    flush,
     flush_artifact_async_logging,
     flush_async_logging,
     get_parent_run,
@@ -57,6 +58,7 @@ from headrace.tracking.runs import (
     log_param,
     log_params,
     restore_run,
+    seed,
     set_tag,
     set_tags,
 )
@@ -75,6 +77,7 @@ __all__ = [
     "delete_run",
     "delete_tag",
     "end_run",
+    "flush",
     "flush_artifact_async_logging",
     "flush_async_logging",
     "get_artifact_uri",
@@ -107,6 +110,7 @@ __all__ = [
     "restore_run",
     "search_experiments",
     "search_runs",
+    "seed",
     "set_experiment",
     "set_experiment_tag",
     "set_experiment_tags",

@@ -6,20 +6,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from urllib.parse import unquote
 
-from headrace.client.client import Client
-from headrace.client.environment import setting
+from headrace.client.environment import flag, setting
 from headrace.client.stores import resolve
 from headrace.entities import Experiment, LifecycleStage
-from headrace.errors import AlreadyExists, InvalidParameter, InvalidState, NotFound
+from headrace.errors import AlreadyExists, InvalidParameter, InvalidState, NotFound, Unavailable
+from headrace.tracking.client import LoggingClient
 
 DEFAULT_EXPERIMENT_ID = "0"
 
 _URI = "HEADRACE_TRACKING_URI"
 _EXPERIMENT = "HEADRACE_EXPERIMENT_ID"
+_EXPERIMENT_NAME = "HEADRACE_EXPERIMENT_NAME"
 
 
 class Choice:
@@ -27,9 +29,11 @@ class Choice:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._clients: dict[str | None, Client] = {}
+        self._clients: dict[str | None, LoggingClient] = {}
         self.uri: str | None = None
         self.experiment_id: str | None = None
+        #: Chosen while the store could not be asked for its id.
+        self.experiment_name: str | None = None
         self._exported: dict[str, str] = {}
         os.register_at_fork(after_in_child=self._after_fork)
 
@@ -44,13 +48,15 @@ class Choice:
             self.uri = uri
             self._export(_URI, uri)
 
-    def set_experiment(self, experiment_id: str | None) -> None:
-        """Choose an experiment."""
+    def set_experiment(self, experiment_id: str | None, name: str | None = None) -> None:
+        """Choose an experiment, by id or, where that cannot be known yet, by name."""
         with self._lock:
             self.experiment_id = experiment_id
+            self.experiment_name = name
             self._export(_EXPERIMENT, experiment_id)
+            self._export(_EXPERIMENT_NAME, name)
 
-    def client(self, uri: str | None = None) -> Client:
+    def client(self, uri: str | None = None) -> LoggingClient:
         """The client for a store, default the chosen one; opened on first use."""
         uri = uri or self.uri or setting("TRACKING_URI")
         client = self._clients.get(uri)
@@ -58,7 +64,7 @@ class Choice:
             with self._lock:
                 client = self._clients.get(uri)
                 if client is None:
-                    client = self._clients[uri] = Client(uri)
+                    client = self._clients[uri] = LoggingClient(uri)
         return client
 
     def default_uri(self) -> str:
@@ -121,6 +127,10 @@ def set_experiment(
         experiment_name: It is created if there is no active one of that name.
         experiment_id: Of an existing one. Give one of the two.
 
+    Returns:
+        The experiment. Its id is empty when the store cannot be reached: then runs carry the name, and
+        the store finds or creates the experiment when they arrive.
+
     Raises:
         NotFound: No experiment has that id.
         InvalidState: The experiment is deleted.
@@ -128,11 +138,22 @@ def set_experiment(
     """
     if (experiment_name is None) == (experiment_id is None):
         raise InvalidParameter("Give either experiment_name or experiment_id, not both.")
-    if experiment_id is not None:
-        experiment = choice.client().get_experiment(experiment_id)
-    else:
-        assert experiment_name is not None
-        experiment = find_or_create(experiment_name)
+    try:
+        if experiment_id is not None:
+            experiment = choice.client().get_experiment(experiment_id)
+        else:
+            assert experiment_name is not None
+            experiment = find_or_create(experiment_name)
+    except Unavailable:
+        choice.set_experiment(experiment_id, experiment_name)
+        return Experiment(
+            experiment_id=experiment_id or "",
+            name=experiment_name or "",
+            artifact_location="",
+            lifecycle_stage=LifecycleStage.ACTIVE,
+            creation_time=0,
+            last_update_time=0,
+        )
     if experiment.lifecycle_stage != LifecycleStage.ACTIVE:
         raise InvalidState(
             f"Cannot set experiment '{experiment.name}' ({experiment.experiment_id}): it is deleted. "
@@ -161,8 +182,21 @@ def find_or_create(name: str) -> Experiment:
         return experiment
 
 
+def chosen_experiment() -> tuple[str, str]:
+    """The experiment of a run that is started now: its id, else its name, else neither (the default).
+
+    Raises:
+        InvalidParameter: As `experiment_id`.
+    """
+    if choice.experiment_id is None and choice.experiment_name is None and not flag("OFFLINE"):
+        with contextlib.suppress(Unavailable):
+            return experiment_id(), ""
+    name = choice.experiment_name or setting("EXPERIMENT_NAME")
+    return choice.experiment_id or ("" if name else setting("EXPERIMENT_ID")) or "", name or ""
+
+
 def experiment_id() -> str:
-    """The experiment of a run that is started now.
+    """The experiment of a run that is started now, when the store can be asked.
 
     The one that was set; else the environment's, by ``HEADRACE_EXPERIMENT_NAME`` (created if missing)
     or ``HEADRACE_EXPERIMENT_ID``, or MLflow's variables of these names; else the default one.

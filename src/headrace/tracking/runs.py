@@ -1,16 +1,27 @@
 """Logging to the active run: params, metrics, tags, inputs, outputs.
 
-Every function starts a run if none is active. ``synchronous=False`` is accepted; logging is done when
-the call returns, and it then returns a `RunOperations`.
+Every function starts a run if none is active. Params, metrics and tags go to the journal: the call
+returns when they are there, in about a microsecond, and a thread sends them to the store. It raises for
+what can be seen here (a key that is none, a value that is no number); what only the store can see, such
+as a param that another process logged with another value, is said in a warning and kept as an event.
+
+``synchronous=True`` waits for the store and raises what it says; ``synchronous=False`` returns a
+`RunOperations` to wait on. `flush` waits for everything.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Mapping, Sequence
+from time import time
 from typing import Any
+from zlib import crc32
 
 from headrace.client.base import RunOperations
-from headrace.client.values import metric_value, now_ms
+from headrace.client.journal import journals
+from headrace.client.journal.format import RESIDUE, pack_point, seal
+from headrace.client.metrics import point_fields
+from headrace.client.values import metric_value, now_ms, whole_number
 from headrace.entities import (
     DatasetInput,
     KeyValue,
@@ -20,9 +31,18 @@ from headrace.entities import (
     Run,
 )
 from headrace.errors import InvalidParameter
-from headrace.tracking.active import active_or_new
+from headrace.protocol.ingest import LogInputs, LogOutputs, LogPoints
+from headrace.protocol.limits import check_key
+from headrace.protocol.runs import MetricPoint
+from headrace.tracking.active import recorder_of, stack
 from headrace.tracking.choice import choice
 from headrace.tracking.data import dataset_input, dataset_name_and_digest
+from headrace.tracking.recorder import Point
+
+_active = stack.get
+_PackError = struct.error
+#: What a point may say beyond key, value, step and time.
+_MORE_THAN_COLUMNS = {"model_id", "dataset_name", "dataset_digest"}
 
 
 def get_run(run_id: str) -> Run:
@@ -57,9 +77,26 @@ def log(values: Mapping[str, Any], step: int | None = None) -> None:
         step: Default 0.
 
     Raises:
-        InvalidParameter: A value is not a number.
+        InvalidParameter: A value is not a number; nothing of the call is logged.
     """
-    log_metrics(dict(_flat(values)), step=step)
+    try:  # the way of plain floats under known keys; whatever is different raises, and takes the other
+        lane = _active()[-1].lane
+        series = lane.series
+        now = int(time() * 1000)
+        at = 0 if step is None else step
+        records = []
+        for key, value in values.items():
+            if type(value) is not float:
+                break
+            record = pack_point(at, now, value, series[key])
+            records.append(seal(record, crc32(record, RESIDUE)))
+        else:
+            lane.write(b"".join(records))
+            return
+    except (IndexError, KeyError, TypeError, ValueError, _PackError):
+        pass
+    now, at = now_ms(), whole_number("step", step, 0)
+    recorder_of(None).points([Point(key, value, at, now) for key, value in _flat(values)])
 
 
 def log_metric(
@@ -76,26 +113,36 @@ def log_metric(
 
     Args:
         key: At most 250 letters, digits, ``_ - . space : /``.
-        value: A number, or an array or tensor of one element. NaN and infinities are kept.
+        value: A number, or an array or tensor of one element. NaN and infinities are kept. A value on a
+            GPU is waited for in the background, not here.
         step: Default 0.
         synchronous: See above.
         timestamp: Milliseconds since the Unix epoch; default now.
         run_id: Default: the active run.
         model_id: The logged model that the metric is about.
         dataset: The data set that the metric is about, as for `log_input`.
+
+    Raises:
+        InvalidParameter: A key, value, step or timestamp that is not acceptable.
     """
-    name, digest = dataset_name_and_digest(dataset)
-    return choice.client().log_metric(
-        run_id or active_or_new().info.run_id,
-        key,
-        value,
-        timestamp,
-        step,
-        synchronous,
-        dataset_name=name,
-        dataset_digest=digest,
-        model_id=model_id,
-    )
+    if (
+        type(value) is float
+        and synchronous is None
+        and timestamp is None
+        and run_id is None
+        and model_id is None
+        and dataset is None
+    ):
+        try:  # as in `log`
+            lane = _active()[-1].lane
+            record = pack_point(
+                0 if step is None else step, int(time() * 1000), value, lane.series[key]
+            )
+            lane.write(seal(record, crc32(record, RESIDUE)))
+            return None
+        except (IndexError, KeyError, TypeError, ValueError, _PackError):
+            pass
+    return log_metrics({key: value}, step, synchronous, run_id, timestamp, model_id, dataset)
 
 
 def log_metrics(
@@ -109,32 +156,35 @@ def log_metrics(
 ) -> RunOperations | None:
     """Log several metrics at one step and time; arguments as for `log_metric`."""
     name, digest = dataset_name_and_digest(dataset)
-    shared: dict[str, Any] = {
-        "timestamp": now_ms() if timestamp is None else timestamp,
-        "step": step,
-    }
+    now, at = whole_number("timestamp", timestamp, now_ms()), whole_number("step", step, 0)
     about = {"model_id": model_id, "dataset_name": name, "dataset_digest": digest}
-    shared |= {field: text for field, text in about.items() if text}
-    points = [{"key": key, "value": value, **shared} for key, value in metrics.items()]
-    run_id = run_id or active_or_new().info.run_id
-    return choice.client().log_batch(run_id, metrics=points, synchronous=synchronous)
+    about = {field: text for field, text in about.items() if text}
+    if synchronous or about:
+        points = [
+            {"key": key, "value": value, "timestamp": now, "step": at, **about}
+            for key, value in metrics.items()
+        ]
+        return log_batch(points, run_id=run_id, synchronous=synchronous)
+    recorder = recorder_of(run_id)
+    recorder.points(Point(str(key), value, at, now) for key, value in metrics.items())
+    return recorder.future(synchronous)
 
 
 def log_param(key: str, value: Any, synchronous: bool | None = None) -> Any:
-    """Log a param, its value as text (at most 6000 characters); returns the value.
+    """Log a param, its value as text (at most 100,000 characters); returns the value.
 
     Raises:
-        InvalidParameter: The run has the param with another value: params do not change.
+        InvalidParameter: A key or value that is not acceptable, or this process logged the param with
+            another value: params do not change.
     """
-    return choice.client().log_param(active_or_new().info.run_id, key, value, synchronous)
+    return log_params({key: value}, synchronous) or value
 
 
 def log_params(
     params: Mapping[str, Any], synchronous: bool | None = None, run_id: str | None = None
 ) -> RunOperations | None:
-    """Log several params; more than 100 are sent in groups."""
-    run_id = run_id or active_or_new().info.run_id
-    return choice.client().log_batch(run_id, params=params, synchronous=synchronous)
+    """Log several params."""
+    return log_batch(params=params, run_id=run_id, synchronous=synchronous)
 
 
 def log_batch(
@@ -145,19 +195,41 @@ def log_batch(
     synchronous: bool | None = None,
 ) -> RunOperations | None:
     """Log metrics at any steps and times, params and tags together; see `Client.log_batch`."""
-    run_id = run_id or active_or_new().info.run_id
-    return choice.client().log_batch(run_id, metrics, params, tags, synchronous)
+    recorder = recorder_of(run_id)
+    if synchronous:
+        choice.client().log_batch(recorder.run_id, metrics, params, tags)
+        return None
+    now = now_ms()
+    plain, special = [], []
+    for metric in metrics:
+        fields = point_fields(metric, now)
+        if fields.keys() & _MORE_THAN_COLUMNS:
+            check_key(fields["key"], "metric")
+            fields["value"] = metric_value(fields["key"], fields.get("value"))
+            special.append(MetricPoint(**fields))
+        else:
+            plain.append(
+                Point(fields["key"], fields.get("value"), fields["step"], fields["timestamp"])
+            )
+    if params:
+        recorder.params(_mapping(params))
+    if plain:
+        recorder.points(plain)
+    if special:
+        recorder.step(LogPoints(run_id=recorder.run_id, metrics=tuple(special)))
+    if tags:
+        recorder.tags(_mapping(tags))
+    return recorder.future(synchronous)
 
 
 def set_tag(key: str, value: Any, synchronous: bool | None = None) -> RunOperations | None:
     """Set a tag, its value as text."""
-    return choice.client().set_tag(active_or_new().info.run_id, key, value, synchronous)
+    return log_batch(tags={key: value}, synchronous=synchronous)
 
 
 def set_tags(tags: Mapping[str, Any], synchronous: bool | None = None) -> RunOperations | None:
-    """Set several tags; more than 100 are sent in groups."""
-    run_id = active_or_new().info.run_id
-    return choice.client().log_batch(run_id, tags=tags, synchronous=synchronous)
+    """Set several tags."""
+    return log_batch(tags=tags, synchronous=synchronous)
 
 
 def delete_tag(key: str) -> None:
@@ -166,7 +238,7 @@ def delete_tag(key: str) -> None:
     Raises:
         NotFound: The run has no such tag.
     """
-    choice.client().delete_tag(active_or_new().info.run_id, key)
+    choice.client().delete_tag(recorder_of(None).run_id, key)
 
 
 def log_input(
@@ -209,27 +281,78 @@ def log_inputs(
         for dataset, use, tag in zip(some, uses, tags, strict=True)
         if dataset is not None
     ]
-    run_id = active_or_new().info.run_id
-    choice.client().log_inputs(run_id, inputs, [model for model in models or () if model])
+    recorder = recorder_of(None)
+    recorder.step(
+        LogInputs(
+            run_id=recorder.run_id,
+            datasets=tuple(inputs),
+            models=tuple(model for model in models or () if model),
+        )
+    )
 
 
 def log_outputs(models: Sequence[LoggedModelOutput] | None = None) -> None:
     """Record models that the run produced."""
     if models:
-        choice.client().log_outputs(active_or_new().info.run_id, models)
+        recorder = recorder_of(None)
+        recorder.step(LogOutputs(run_id=recorder.run_id, models=tuple(models)))
+
+
+def seed(n: int) -> int:
+    """Seed every random number generator there is, and keep the seed with the run, as tag ``headrace.seed``.
+
+    Python's `random`, NumPy, PyTorch (all devices), TensorFlow and JAX, where they are loaded, else when
+    they are; ``PYTHONHASHSEED`` for processes started from here.
+
+    Args:
+        n: From 0 to 4,294,967,295.
+
+    Returns:
+        The same number.
+
+    Raises:
+        InvalidParameter: Another number.
+    """
+    from headrace.tracking.capture import seeds  # lazily: few runs set one
+
+    seeds.seed(n)
+    for recorder in _active():
+        recorder.tags(seeds.tags())
+    return n
+
+
+def flush(timeout: float | None = None) -> bool:
+    """Wait until everything that this process logged is durable in its store.
+
+    Args:
+        timeout: Seconds to wait at most. Default: as long as the store answers; it returns at once when
+            the store is away.
+
+    Returns:
+        Whether it is. If not, it is safe in the journal and sent later.
+    """
+    return journals.flush(timeout)
 
 
 def flush_async_logging() -> None:
-    """Wait for what was logged with ``synchronous=False``: nothing, in this version."""
+    """Wait for what was logged: `flush` under MLflow's name."""
+    journals.flush(None)
 
 
 def flush_artifact_async_logging() -> None:
-    """Wait for artifacts that were logged with ``synchronous=False``: none, in this version."""
+    """Wait for artifacts that were logged while the store was away, if it is back."""
+    journals.flush(None)
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, float]]:
+def _mapping(values: Iterable[KeyValue] | Mapping[str, Any]) -> Mapping[str, Any]:
+    if isinstance(values, Mapping):
+        return values
+    return {pair.key: pair.value for pair in values}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
     for key, value in values.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}/")
         else:
-            yield f"{prefix}{key}", metric_value(f"{prefix}{key}", value)
+            yield f"{prefix}{key}", value

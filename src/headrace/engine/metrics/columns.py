@@ -86,6 +86,14 @@ class Block(NamedTuple):
         return found
 
 
+class Body(NamedTuple):
+    """What follows the counts in a block."""
+
+    encoding: int
+    points: int
+    data: bytes
+
+
 class Lines(NamedTuple):
     """Overview lines as columns, one entry per line.
 
@@ -150,15 +158,30 @@ def encode(
             *(*keys, *counts),
             *(*steps, *times, *values),
         )
-    planes = np.empty((3, 8, points), np.uint8)
-    _scatter(_differences(np.asarray(steps, _I8)), planes[0])
-    _scatter(_differences(np.asarray(times, _I8)), planes[1])
-    _scatter(np.asarray(values, _F8).view(_U8), planes[2])
-    head = struct.pack(
-        f"<BBII{series}q{series}I", _VERSION, _PACKED, series, points, *keys, *counts
-    )
+    columns = Points(np.asarray(steps, _I8), np.asarray(times, _I8), np.asarray(values, _F8))
+    return block(keys, counts, pack(columns))
+
+
+def pack(points: Points) -> Body:
+    """Columns as the body of a block; `block` puts the head before it."""
+    size = points.size
+    if size < _PACK_FROM:
+        return Body(_PLAIN, size, b"".join(column.tobytes() for column in points))
+    planes = np.empty((3, 8, size), np.uint8)
+    _scatter(_differences(points.steps), planes[0])
+    _scatter(_differences(points.times), planes[1])
+    _scatter(points.values.view(_U8), planes[2])
     packed: bytes = _zstd.compress(planes.data)
-    return head + packed
+    return Body(_PACKED, size, packed)
+
+
+def block(keys: Sequence[int], counts: Sequence[int], body: Body) -> bytes:
+    """A block of series whose columns are packed already, series after series."""
+    series = len(keys)
+    head = struct.pack(
+        f"<BBII{series}q{series}I", _VERSION, body.encoding, series, body.points, *keys, *counts
+    )
+    return head + body.data
 
 
 def encode_series(key: int, points: Points) -> bytes:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from headrace.engine import schema
-from headrace.engine.database import execute_sqlite
+from headrace.engine.database import execute_driver
 from headrace.engine.metrics import columns
+from headrace.engine.metrics.arriving import RunPoints
 from headrace.engine.session import SessionBase
 from headrace.protocol.runs import MetricPoint
 
@@ -19,6 +20,8 @@ _SUMMARY = tuple(column.name for column in schema.metric_summary.columns)
 _NOT_FINITE = (math.inf, -math.inf)
 #: Summary rows per statement on SQLite: few enough that the driver keeps every such statement.
 _ROWS = 32
+#: Series per look for earlier NaNs and infinities.
+_LOOKED_UP = 1000
 
 #: A row of metric_summary, in the order of its columns.
 _Row = tuple[Any, ...]
@@ -48,21 +51,64 @@ def record(
         return
     data, rows, names = _columns(session, run_id, experiment_id, points)
     session.keys.discover(experiment_id, schema.KIND_METRIC, names)
-    odd = [row for row in rows if _has_nonfinite(row)]
-    new_to_it = _never_nonfinite(session, run_id, [row[1] for row in odd]) if odd else []
-    _execute(
-        session.connection,
-        _insert_batch(session.connection.dialect.name),
-        (run_id, len(points), data),
-    )
-    counts = _upsert(session, rows)
-    events: list[tuple[str, str, dict[str, Any]]] = []
-    created = [row[1] for row in rows if counts[row[1]] == row[_COUNT]]
-    for word, keys in (("metric.created", created), ("metric.nonfinite", new_to_it)):
-        if keys:
-            events.append((word, f"run/{run_uuid}", {"keys": [names[key] for key in keys]}))
-    session.emit_many(events)
+    _store(session, [(run_id, len(points), data)], rows, {run_id: run_uuid}, names)
     _record_for_models(session, ((run_id, names, points),))
+
+
+def record_columns(session: SessionBase, runs: Sequence[tuple[int, int, RunPoints]]) -> None:
+    """Record points that came as columns: what `record` does, for several runs with few statements.
+
+    Args:
+        session: In a write transaction.
+        runs: (run number, experiment number, points) of different runs, active and with checked keys.
+    """
+    numbers = session.keys.number(key for _, _, points in runs for key in points.keys)
+    names = {number: name for name, number in numbers.items()}
+    batches, rows = [], []
+    discovered: dict[int, set[int]] = {}
+    for run_id, experiment_id, points in runs:
+        ids = [numbers[key] for key in points.keys]
+        discovered.setdefault(experiment_id, set()).update(ids)
+        rows += [
+            (run_id, key, experiment_id, *summary)
+            for key, summary in zip(ids, points.summaries, strict=True)
+        ]
+        for part in points.parts:
+            data = columns.block([ids[place] for place in part.series], part.counts, part.body)
+            batches.append((run_id, part.body.points, data))
+    rows.sort(key=lambda row: row[:2])
+    for experiment_id in sorted(discovered):
+        session.keys.discover(experiment_id, schema.KIND_METRIC, discovered[experiment_id])
+    _store(session, batches, rows, {run[0]: run[2].run_id for run in runs}, names)
+
+
+def _store(
+    session: SessionBase,
+    batches: Sequence[tuple[int, int, bytes]],
+    rows: list[_Row],
+    run_uuids: Mapping[int, str],
+    names: Mapping[int, str],
+) -> None:
+    """Write batch rows and summary rows, and the events that follow from them.
+
+    Args:
+        session: In a write transaction.
+        batches: Rows of ``metric_batch``.
+        rows: Rows of ``metric_summary`` in the order of their runs and keys.
+        run_uuids: Public ids of the runs.
+        names: Of the keys.
+    """
+    odd = [row[:2] for row in rows if _has_nonfinite(row)]
+    new_to_it = _never_nonfinite(session, odd) if odd else []
+    counts = _write(session.connection, batches, rows)
+    created = [row[:2] for row in rows if counts[row[0], row[1]] == row[_COUNT]]
+    events: list[tuple[str, str, dict[str, Any]]] = []
+    for word, found in (("metric.created", created), ("metric.nonfinite", new_to_it)):
+        keys: dict[int, list[str]] = {}
+        for run_id, key in found:
+            keys.setdefault(run_id, []).append(names[key])
+        events += [(word, f"run/{run_uuids[run_id]}", {"keys": keys[run_id]}) for run_id in keys]
+    session.emit_many(events)
 
 
 def record_many(
@@ -189,47 +235,56 @@ def _has_nonfinite(row: _Row) -> bool:
     return row[_NAN_COUNT] > 0 or row[_MIN] in _NOT_FINITE or row[_MAX] in _NOT_FINITE
 
 
-def _never_nonfinite(session: SessionBase, run_id: int, keys: list[int]) -> list[int]:
-    """Those of the keys under which the run has no NaN and no infinity yet."""
+def _never_nonfinite(session: SessionBase, series: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Those of the (run, key) that have no NaN and no infinity yet."""
     summary = schema.metric_summary.c
-    statement = schema.metric_summary.select().where(
-        summary.run_id == run_id, summary.key_id.in_(keys)
-    )
-    before = {row[1] for row in session.connection.execute(statement) if _has_nonfinite(tuple(row))}
-    return [key for key in keys if key not in before]
+    before: set[tuple[int, int]] = set()
+    for start in range(0, len(series), _LOOKED_UP):
+        part = series[start : start + _LOOKED_UP]
+        statement = schema.metric_summary.select().where(
+            summary.run_id.in_({run_id for run_id, _ in part}),
+            summary.key_id.in_({key for _, key in part}),
+        )
+        found = session.connection.execute(statement)
+        before.update((row[0], row[1]) for row in found if _has_nonfinite(tuple(row)))
+    return [one for one in series if one not in before]
 
 
-def _upsert(session: SessionBase, rows: list[_Row]) -> dict[int, int]:
-    """Merge rows into metric_summary; the count that each key of them has now.
+def _write(
+    connection: sa.Connection, batches: Sequence[tuple[int, int, bytes]], rows: list[_Row]
+) -> dict[tuple[int, int], int]:
+    """Insert batches, merge rows into metric_summary; the count that each (run, key) of them has now.
 
-    The rows are of one run and in the order of their keys, so that transactions cannot deadlock.
+    The rows are in the order of runs and keys, so that transactions cannot deadlock.
     """
-    connection = session.connection
     dialect = connection.dialect.name
-    if dialect != "sqlite" and len(rows) > 1:
-        statement = _upsert_statement(dialect, 0)
-        arrays = tuple(list(column) for column in zip(*rows, strict=True))
-        return {row[0]: row[1] for row in _execute(connection, statement, arrays)}
-    counts: dict[int, int] = {}
+    insert = _insert_batch(dialect)
+    if dialect != "sqlite":
+        one = len(batches) == 1  # then both go in one statement, for one round trip less
+        if not one:
+            connection.exec_driver_sql(insert, list(batches))
+        few = len(rows) == 1
+        statement = _upsert_statement(dialect, 1 if few else 0, one)
+        values = rows[0] if few else tuple(list(column) for column in zip(*rows, strict=True))
+        if one:
+            values = (*batches[0], *values)
+        return {(r[0], r[1]): r[2] for r in execute_driver(connection, statement, values)}
+    for batch in batches:
+        execute_driver(connection, insert, batch)
+    counts: dict[tuple[int, int], int] = {}
     for start in range(0, len(rows), _ROWS):
         part = rows[start : start + _ROWS]
         statement = _upsert_statement(dialect, len(part))
         values = tuple(value for row in part for value in row)
-        counts.update((row[0], row[1]) for row in _execute(connection, statement, values))
+        counts.update(((r[0], r[1]), r[2]) for r in execute_driver(connection, statement, values))
     return counts
 
 
-def _execute(connection: sa.Connection, statement: str, values: tuple[Any, ...]) -> list[Any]:
-    """Run one statement of the hot path; the rows it returns."""
-    if connection.dialect.name == "sqlite":
-        return execute_sqlite(connection, statement, values)
-    result = connection.exec_driver_sql(statement, values)
-    return list(result) if result.returns_rows else []
-
-
 @functools.cache
-def _upsert_statement(dialect: str, rows: int) -> str:
+def _upsert_statement(dialect: str, rows: int, batch: bool = False) -> str:
     """INSERT ... ON CONFLICT of so many rows; of 0 rows: of any number, given as arrays (PostgreSQL).
+
+    With `batch` it inserts a row of metric_batch before (PostgreSQL).
 
     Written by hand because this statement is the hot path: SQLAlchemy takes longer to look up a
     compiled insert of several rows than SQLite takes to run it.
@@ -276,10 +331,11 @@ def _upsert_statement(dialect: str, rows: int) -> str:
         *chosen(f"{new}.first_step < {old}.first_step", "first_step"),
         *chosen(f"{new}.first_time < {old}.first_time", "first_time"),
     ]
+    before = f"WITH batch AS ({_insert_batch(dialect)}) " if batch else ""
     return (
-        f"INSERT INTO {old} ({', '.join(_SUMMARY)}) {source} "
+        f"{before}INSERT INTO {old} ({', '.join(_SUMMARY)}) {source} "
         f"ON CONFLICT (run_id, key_id) DO UPDATE SET {', '.join(changes)} "
-        f"RETURNING key_id, {old}.count"
+        f"RETURNING run_id, key_id, {old}.count"
     )
 
 

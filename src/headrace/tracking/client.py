@@ -1,0 +1,134 @@
+"""The fluent API's client: it goes on when the store is away."""
+
+from __future__ import annotations
+
+import logging
+import os
+import posixpath
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from headrace.client.client import Client
+from headrace.client.environment import flag, setting
+from headrace.client.journal.journals import journal_for
+from headrace.client.stores import is_remote
+from headrace.entities import Run
+from headrace.errors import Unavailable
+from headrace.protocol.ingest import Ingest, StartRun
+from headrace.protocol.operation import Operation
+from headrace.protocol.places import database_url, nearest_store
+from headrace.protocol.store import Store
+
+_log = logging.getLogger("headrace")
+
+
+class LoggingClient(Client):
+    """A client whose artifacts wait in the journal when they cannot be sent.
+
+    With ``HEADRACE_OFFLINE=1`` it never asks the store: reading raises `Unavailable`.
+    """
+
+    def __init__(self, tracking_uri: str | None = None) -> None:
+        if not flag("OFFLINE"):
+            super().__init__(tracking_uri)
+            return
+        # Nothing of the store's code is loaded either.
+        self._tracking_uri = _address(tracking_uri)
+        self._begin(_Offline(self._tracking_uri))
+
+    def start(self, step: StartRun) -> Run:
+        """Create a run under its id; the same again gives the same run."""
+        fields = msgspec.to_builtins(step)
+        run: Run = self._call(Ingest.start_run, **fields).run
+        return run
+
+    def log_artifact(
+        self, run_id: str, local_path: str | os.PathLike[str], artifact_path: str | None = None
+    ) -> None:
+        """As `Client.log_artifact`; waits in the journal when the store is away."""
+        try:
+            super().log_artifact(run_id, local_path, artifact_path)
+        except Unavailable as error:
+            path = Path(local_path)
+            name = path.name if path.name not in ("", "..") else path.resolve().name
+            self._stage_tree(run_id, path, posixpath.join(artifact_path or "", name), error)
+
+    def log_artifacts(
+        self, run_id: str, local_dir: str | os.PathLike[str], artifact_path: str | None = None
+    ) -> None:
+        """As `Client.log_artifacts`; waits in the journal when the store is away."""
+        try:
+            super().log_artifacts(run_id, local_dir, artifact_path)
+        except Unavailable as error:
+            folder = Path(local_dir)
+            if not folder.is_dir():
+                raise NotADirectoryError(f"'{local_dir}' is not a folder.") from None
+            self._stage_tree(run_id, folder, artifact_path or "", error)
+
+    def log_stream(self, run_id: str, stream: IO[bytes], artifact_file: str) -> None:
+        """As `Client.log_stream`; waits in the journal when the store is away before it begins."""
+        try:
+            self.artifacts_of(run_id)
+        except Unavailable as error:
+            self._stage(run_id, artifact_file, stream.read(), error)
+        else:
+            super().log_stream(run_id, stream, artifact_file)
+
+    def write_artifact(self, run_id: str, artifact_file: str, body: bytes) -> None:
+        """Write bytes; they wait in the journal when the store is away."""
+        try:
+            super()._write(run_id, artifact_file, body)
+        except Unavailable as error:
+            self._stage(run_id, artifact_file, body, error)
+
+    _write = write_artifact
+
+    def _stage(self, run_id: str, path: str, source: Path | bytes, error: Unavailable) -> None:
+        from headrace.artifacts.paths import artifact_path  # lazily: metrics need no artifacts
+
+        journal_for(self._tracking_uri).stage(run_id, artifact_path(path), source)
+        _log.debug("Artifact %s of run %s waits in the journal: %s", path, run_id, error)
+
+    def _stage_tree(self, run_id: str, path: Path, place: str, error: Unavailable) -> None:
+        for file, name in _files(path):
+            self._stage(run_id, posixpath.join(place, name) if name else place, file, error)
+
+
+class _Offline(Store):
+    """The store that is not asked."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+
+    def call(self, operation: Operation, request: Any) -> Any:
+        raise Unavailable(
+            f"{operation.name} needs the store, and HEADRACE_OFFLINE is set. Unset it; what was logged "
+            "is sent by: headrace sync"
+        )
+
+
+def _address(uri: str | None) -> str:
+    """A tracking URI in the form that `headrace.client.stores.resolve` gives, without its code."""
+    text = uri or setting("TRACKING_URI")
+    if text is None:
+        return database_url(nearest_store(Path.cwd()))
+    if is_remote(text):
+        return text.rstrip("/")
+    if "://" in text:
+        return text
+    return database_url(Path(text).expanduser().resolve())
+
+
+def _files(path: Path) -> Iterator[tuple[Path, str]]:
+    """A file, or those in a folder at any depth, with their paths relative to it."""
+    if not path.is_dir():
+        yield path, ""
+        return
+    for folder, folders, names in os.walk(path):
+        folders.sort()
+        for name in sorted(names):
+            file = Path(folder, name)
+            yield file, file.relative_to(path).as_posix()
