@@ -125,7 +125,7 @@ def against(
         checks.append(enough)
     if ahead and peers:
         checks.append(None if ratio is None else ratio > 1)
-    wanted = [f"{'≥' if more_is_better else '≤'} {limit:,g} {unit}"] if limit is not None else []
+    wanted = [f"{'≥' if more_is_better else '≤'} {limit:,.10g} {unit}"] if limit is not None else []
     wanted += ["ahead of all"] if ahead else []
     return Row(
         benchmark,

@@ -90,6 +90,8 @@ def test_secrets_in_the_environment_are_not_shown(
 def test_settings_that_have_no_effect_are_told(
     headrace: Headrace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("HEADRACE_CAPTURE")
+    monkeypatch.delenv("HEADRACE_JOURNAL_DIR")
     monkeypatch.setenv("MLFLOW_ENABLE_ASYNC_LOGGING", "true")
     monkeypatch.setenv("HEADRACE_TRACKING_URL", "typo")
     monkeypatch.setenv("HEADRACE_EXPERIMENT_NAME", "ours")

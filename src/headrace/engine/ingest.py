@@ -87,9 +87,9 @@ class IngestOperations(InputOperations, LivenessOperations, ConsoleOperations, I
         """Apply a batch that `prepare` checked."""
         batch = prepared.batch
         if batch.start < batch.end:
-            position = self._move(batch)
-            if position is not None:
-                return Ingested(position=batch.end if batch.end <= position else position)
+            held = self._move(batch)
+            if held is not None:
+                return Ingested(position=batch.end if batch.end <= held else held)
         rejected = Rejected(prepared.rejected)
         found = self._runs_of(prepared)
         for step in batch.operations:
@@ -105,7 +105,15 @@ class IngestOperations(InputOperations, LivenessOperations, ConsoleOperations, I
             self.note_alive(alive, batch.silence)
         for run_id, items in rejected.by_run().items():
             self.emit("run.logging.rejected", f"run/{run_id}", {"rejected": items})
-        return Ingested(position=batch.end, rejected=tuple(rejected.all))
+        position = batch.end if batch.start < batch.end else self._position(batch.writer)
+        return Ingested(position=position, rejected=tuple(rejected.all))
+
+    def _position(self, writer: str) -> int:
+        """How far a writer's journal was applied."""
+        held = self.connection.execute(
+            sa.select(_writer.c.position).where(_writer.c.id == writer)
+        ).scalar()
+        return held or 0
 
     def _move(self, batch: Batch) -> int | None:
         """Move the writer's position to the batch's end, and hold it.

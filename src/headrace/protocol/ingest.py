@@ -171,7 +171,8 @@ class Ingested(Response, frozen=True, kw_only=True):
     """How far the store is with a writer.
 
     ``position`` is the batch's end when it was applied, now or earlier. Another position means that
-    nothing of this batch was applied now: send again, from there.
+    nothing of this batch was applied now: send again, from there. To an empty batch it is the position
+    that the store has for the writer, 0 if it does not know it.
     """
 
     position: int

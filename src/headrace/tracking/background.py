@@ -5,6 +5,7 @@ One daemon thread, begun with the first run. Nothing in it can fail a run: what 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -13,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from headrace.client.environment import flag
 from headrace.client.values import now_ms
 from headrace.protocol.ingest import ConsoleLine, WriteConsole
 from headrace.tracking import capture, console, system_metrics
@@ -76,9 +78,8 @@ class _Background:
         self.lock = threading.Lock()
         self.runs: dict[int, _Beside] = {}
         #: Runs whose code, environment and host are not recorded yet.
-        self.uncaptured: deque[Recorder] = deque()
+        self.uncaptured: deque[tuple[Recorder, Iterator[capture.Document]]] = deque()
         self.captured = threading.Event()
-        self.documents: Iterator[capture.Document] | list[capture.Document] | None = None
         self.thread: threading.Thread | None = None
         self.wake = threading.Event()
         self.said: set[str] = set()
@@ -98,17 +99,29 @@ class _Background:
         with self.lock:
             self.runs[id(beside.recorder)] = beside
             if documents:
-                if self.documents is None:
-                    # Here it looks at what may change; the rest it does in the thread.
-                    self.documents = capture.documents()
+                # It looks at what may change next now, and at the rest in the thread.
                 self.captured.clear()
-                self.uncaptured.append(beside.recorder)
+                self.uncaptured.append((beside.recorder, capture.documents()))
             if self.thread is None:
                 self.thread = threading.Thread(
                     target=self.run, name="headrace-background", daemon=True
                 )
                 self.thread.start()
+                self.wait_at_exit()
         self.wake.set()
+
+    def wait_at_exit(self) -> None:
+        """Let captures be finished before the interpreter starts no threads any more.
+
+        Exit hooks come too late for uploads, which need threads. The hooks of Python's own thread pools
+        come in time; theirs must be there first, because none can be added once they run.
+        """
+        early = getattr(threading, "_register_atexit", None)
+        if early is not None and not flag("OFFLINE"):
+            import concurrent.futures.thread  # noqa: F401 - for its hook
+
+            with contextlib.suppress(RuntimeError):  # the interpreter is ending already
+                early(finish)
 
     def run(self) -> None:
         while True:
@@ -122,16 +135,13 @@ class _Background:
             self.safely(console.collect)
 
     def capture(self) -> None:
-        """Record a run's code, environment and host as artifacts.
-
-        They are looked at once per process: what it runs was loaded when it began.
-        """
-        recorder = self.uncaptured[0]
+        """Record a run's code, environment and host as artifacts."""
+        recorder, documents = self.uncaptured[0]
         try:
-            self.documents = list(self.documents or ())
             client = choice.client(recorder.uri)
-            for document in self.documents:
+            for document in documents:
                 client.write_artifact(recorder.run_id, document.path, document.content)
+                recorder.tags(document.tags)
         finally:
             self.uncaptured.popleft()
 

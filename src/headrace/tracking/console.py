@@ -15,6 +15,7 @@ With ``HEADRACE_CONSOLE=fd`` the file descriptors are caught too: see `descripto
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import io
 import logging
@@ -96,7 +97,7 @@ class _Caught:
         self.stream = stream
         self.feed = _Feed()
         self._ours: list[tuple[Any, str, Any, Any]] = []
-        self._encoding = getattr(stream, "encoding", None) or "utf-8"
+        self.encoding: str = getattr(stream, "encoding", None) or "utf-8"
         # Bytes that go to the buffer beneath are told from those of our own writes by who calls, which
         # works where nothing but C is between the two.
         plain = (
@@ -142,11 +143,6 @@ class _Caught:
                 delattr(thing, name)
             else:
                 setattr(thing, name, before)
-
-    def text_of(self, entry: Any) -> str:
-        if isinstance(entry, str):
-            return entry
-        return bytes(entry).decode(self._encoding, "replace")
 
 
 _ABSENT = object()
@@ -207,7 +203,7 @@ class _Channel:
     def __init__(self, name: str, sink: Sink) -> None:
         self.name = name
         self.pile = _Pile()
-        self.decode: Callable[[Any], str] = str
+        self.encoding = "utf-8"
         self._sink = sink
         self._terminal = Terminal()
         # By thread, the beginning of a line and when it was printed: `print` writes a line and its end
@@ -239,7 +235,9 @@ class _Channel:
         for _ in range(len(pile.entries)):  # what comes meanwhile is for next time
             nanoseconds, thread, entry = pile.entries.popleft()
             time = nanoseconds // 1_000_000
-            text = entry if type(entry) is str else self.decode(entry)
+            text = (
+                entry if isinstance(entry, str) else bytes(entry).decode(self.encoding, "replace")
+            )
             since, beginning = begun.pop(thread, (time, ""))
             text = beginning + text
             if text and text[-1] != "\n" and len(text) < MAX_LINE and not moves(text):
@@ -292,6 +290,9 @@ class Console:
         self._said = False
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._after_fork)
+        # What objects print when the interpreter takes itself apart is flushed when the stream goes,
+        # which a `write` of ours on it would hold. Registered so early, it comes after the runs' end.
+        atexit.register(self._at_exit)
 
     def attach(self, sink: Sink) -> Handle:
         """Hand what is printed from now on to ``sink``, and to nobody else until it is detached.
@@ -331,9 +332,20 @@ class Console:
             self._route()
             self._collect([handle], last=True)
             if not self._handles:
-                for caught in self._caught.values():
-                    caught.release()
-                self._caught = {}
+                self._let_go()
+
+    def _at_exit(self) -> None:
+        self._let_go()
+        self._handles = []  # their sinks may hold the program's objects, which are to be finalized
+
+    def _let_go(self) -> None:
+        """Put everything back, whoever listens."""
+        if self._descriptors is not None:
+            self._descriptors.close()
+            self._descriptors = None
+        caught, self._caught = self._caught, {}
+        for one in caught.values():
+            one.release()
 
     def _catch(self) -> None:
         """Catch the streams as they are now. Already caught ones are kept while they are."""
@@ -356,7 +368,7 @@ class Console:
         handle = self._handles[-1] if self._handles else None
         for name, caught in self._caught.items():
             if handle is not None:
-                handle.channels[name].decode = caught.text_of
+                handle.channels[name].encoding = caught.encoding
             caught.feed.pile = None if handle is None else handle.channels[name].pile
 
     def _collect(self, handles: Sequence[Handle], *, last: bool = False) -> None:

@@ -301,8 +301,9 @@ def log_outputs(models: Sequence[LoggedModelOutput] | None = None) -> None:
 def seed(n: int) -> int:
     """Seed every random number generator there is, and keep the seed with the run, as tag ``headrace.seed``.
 
-    Python's `random`, NumPy, PyTorch (all devices), TensorFlow and JAX, where they are loaded, else when
-    they are; ``PYTHONHASHSEED`` for processes started from here.
+    Python's `random`, NumPy, PyTorch (all devices) and TensorFlow, where they are loaded, else when they
+    are; ``PYTHONHASHSEED`` for processes started from here. JAX has no global generator: begin with
+    ``jax.random.key(headrace.seed(n))``.
 
     Args:
         n: From 0 to 4,294,967,295.

@@ -25,6 +25,7 @@ from headrace.protocol.ingest import StartRun, UpdateRun
 from headrace.protocol.names import random_name
 from headrace.tracking.choice import DEFAULT_EXPERIMENT_ID, choice, chosen_experiment
 from headrace.tracking.origin import default_tags
+from headrace.tracking.system_metrics import rank
 
 if TYPE_CHECKING:
     from headrace.client.journal.journals import Journal
@@ -168,8 +169,10 @@ def _gone_on(
             f"Cannot start run with ID {run_id} because it is in the deleted state. "
             "Restore it with restore_run."
         )
-    if not shared or run.info.status != RunStatus.RUNNING or run_name:
-        client.update_run(run_id, RunStatus.RUNNING, run_name)
+    # Of those who share a run, the one who ends it may also take it up again.
+    status = None if shared and rank() else RunStatus.RUNNING
+    if run_name or status not in (None, run.info.status) or not shared:
+        client.update_run(run_id, status, run_name)
     if given:
         client.log_batch(run_id, tags=given)
     return client.get_run(run_id)

@@ -39,9 +39,7 @@ def test_a_living_process_ships_what_a_dead_one_left(
 def test_two_that_find_the_same_journal_do_no_harm(
     journal: Begin, died: Died, store: str, client: Client
 ) -> None:
-    folders = [
-        died(store, LOGGED.replace(RUN, f"{number:032x}")) for number in range(1, 4)
-    ]
+    folders = [died(store, LOGGED.replace(RUN, f"{number:032x}")) for number in range(1, 4)]
     journal(store)
     journal(store)
     until(lambda: not any(folder.exists() for folder in folders))

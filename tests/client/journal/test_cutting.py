@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,9 +53,7 @@ def test_points_come_in_full_batches_over_segments(journal: Journal) -> None:
         ("a", step, step, float(step)) for step in range(150_000)
     ]
     assert max(cut.points for cut in found) == 65_536
-    assert all(
-        one.end <= other.start for one, other in zip(found, found[1:], strict=False)
-    )
+    assert all(one.end <= other.start for one, other in itertools.pairwise(found))
 
 
 def test_a_definition_between_points_does_not_end_a_batch(journal: Journal) -> None:
@@ -118,9 +117,7 @@ def test_halves_hold_together_what_the_whole_held(
             ]
         assert parts[0].start == whole.start
         assert parts[-1].end == whole.end
-        assert all(
-            one.end == other.start for one, other in zip(parts, parts[1:], strict=False)
-        )
+        assert all(one.end == other.start for one, other in itertools.pairwise(parts))
         batches = [one.batch("w") for one in parts]
         assert [p for one in batches for p in points_of(one)] == points_of(whole)
         assert [s for one in batches for s in one.operations] == list(whole.operations)

@@ -218,6 +218,29 @@ def test_a_server_that_refuses_everything_loses_nothing(
     assert not (one.writer.folder / "rejected").exists()
 
 
+def test_a_store_that_lost_what_it_had_gets_it_again(
+    journal: Begin,
+    server: Callable[..., Server],
+    proxy: Callable[..., Proxy],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    between = proxy(server().url)
+    one = journal(between.url)
+    start(one)
+    log_points(one, RUN, "m", range(100))
+    assert one.flush(60)
+    between.rule = lambda *_: 503
+    log_points(one, RUN, "m", [100])
+    assert not one.flush(None)
+    older = server(tmp_path / "backup")
+    between.upstream, between.rule = older.url, None
+    assert one.flush(60)
+    with Client(older.url) as client:
+        assert steps_of(client, RUN, "m") == list(range(101))
+    assert "restored from a backup" in caplog.text
+
+
 def test_signs_of_life_go_out_while_nothing_is_logged(
     journal: Begin, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

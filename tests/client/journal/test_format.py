@@ -39,11 +39,11 @@ def point(step: int, time: int, value: float, series: int) -> bytes:
 
 def written(content: list[Record]) -> tuple[bytes, list[int]]:
     """A segment without the zeros behind it, and where each record of it ends."""
-    data, ends = format.header(1, 0), []
+    data, ends = bytearray(format.header(1, 0)), []
     for one in content:
         data += point(*one) if len(one) == 4 else format.record(*one)
         ends.append(len(data))
-    return data, ends
+    return bytes(data), ends
 
 
 def read(data: bytes, *, whole: bool = True) -> tuple[list[Record], Damage | None]:

@@ -92,7 +92,10 @@ class Segment:
     def seal(self) -> None:
         """Let nothing be added any more: every further write fails."""
         if self._end is None:
-            at = self._sealing = self._memory.tell()
+            # An exception that a signal handler raises may end this anywhere; it is asked for again then.
+            if self._sealing is None:
+                self._sealing = self._memory.tell()
+            at = self._sealing
             self._memory.seek(0, os.SEEK_END)
             # What was written between these two calls is there, and is not zeros.
             while (slot := self._memory[at : at + format.SLOT]).strip(b"\0"):

@@ -54,9 +54,11 @@ class _Lost(Segment):
         if self._end is not None or time.monotonic() > self._until:
             raise ValueError("there may be room again")
         # A record that is no point has no points in it; a dictionary's points come together.
-        if record[27] == 0:
-            self._writer.dropped_points += len(record) // SLOT
-        else:
+        points = len(record) // SLOT if record[27] == 0 else 0
+        # No call within these additions, so no other thread either.
+        if points:
+            self._writer.dropped_points += points
+        elif format.read_head(record)[0] != Kind.SERIES:
             self._writer.dropped_records += 1
 
     @property
@@ -190,14 +192,15 @@ class Writer:
                 prepared.discard()
                 prepared = None
             segment = prepared or self._make(need)
-            # No call between these two lines, so no signal handler.
-            if self._segment is not full:
+            lost = isinstance(segment, _Lost)
+            # No call until both are set, so no signal handler, and no exception that one raises.
+            if self._segment is full:
+                if not lost:
+                    self.segments = [*self.segments, segment]
+                self._segment = segment
+                full.seal()
+            else:
                 segment.discard()
-                return
-            self._segment = segment
-            full.seal()
-            if not isinstance(segment, _Lost):
-                self.segments.append(segment)
 
     def _append(self, kind: Kind, payload: object) -> None:
         try:
@@ -230,6 +233,10 @@ class Writer:
 
     def prepare(self) -> None:
         """Make the next segment before it is needed, so that no caller has to."""
+        for one in self.segments:
+            if not one.sealed and one is not self._segment:
+                with self._lock:  # an exception from a signal handler ended the turn, or it goes on
+                    one.seal()
         segment = self._segment
         if self._prepared is None and self.folder and 2 * segment.position > segment.size:
             with self._lock:
@@ -265,7 +272,8 @@ class Writer:
             lost = _Lost(self)
             lost._until = float("inf")
             self._segment = lost
-            last.seal()
+            for one in (*self.segments, last):
+                one.seal()
             # Only now nothing can come any more.
             left = [one for one in self.segments if one.number << 32 | one.position > arrived]
             for segment in () if left else self.segments:
@@ -282,7 +290,7 @@ class Writer:
     def abandon(self) -> None:
         """In a forked child: everything here is the parent's. Lanes fail from now on."""
         self._lock = threading.RLock()
-        for segment in (*self.segments, self._segment, self._prepared):
+        for segment in {*self.segments, self._segment, self._prepared}:  # the current is among them
             if segment is not None:
                 segment.abandon()
         if self._lock_file is not None:

@@ -1,0 +1,300 @@
+"""Logging through the journal: what waits, what raises, what is captured, and what happens offline."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import headrace
+from headrace.client.environment import setting
+from headrace.errors import InvalidParameter, Unavailable
+from headrace.tracking.choice import choice
+from support.server import Server
+
+
+def sync(*arguments: str) -> str:
+    """What `headrace sync` says; it must succeed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "headrace", "sync", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a process of its own."""
+    import os
+
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_what_was_logged_is_there_when_it_is_read(tracking_uri: str) -> None:
+    headrace.set_tracking_uri(tracking_uri)
+    with headrace.start_run() as run:
+        for step in range(3000):
+            headrace.log_metric("loss", 1 / (step + 1), step=step)
+            headrace.log({"a": 1.0, "b": {"c": 2}}, step=step)
+        headrace.log_param("lr", 0.1)
+        headrace.set_tag("team", "vision")
+        now = headrace.get_run(run.info.run_id)
+        assert now.data.params == {"lr": "0.1"}
+        assert now.data.metrics == {"loss": 1 / 3000, "a": 1.0, "b/c": 2.0}
+        assert now.data.tags["team"] == "vision"
+        assert now.info.status == "RUNNING"
+    client = headrace.Client(tracking_uri)
+    points = client.get_metric_history(run.info.run_id, "loss")
+    assert [point.step for point in points] == list(range(3000))
+    assert client.get_run(run.info.run_id).info.status == "FINISHED"
+    client.close()
+
+
+def test_a_conflict_that_this_process_sees_raises(tracking_uri: str) -> None:
+    headrace.set_tracking_uri(tracking_uri)
+    with headrace.start_run():
+        headrace.log_param("lr", 0.1)
+        headrace.log_param("lr", 0.1)
+        with pytest.raises(InvalidParameter, match=r"already logged with value '0\.1'"):
+            headrace.log_param("lr", 0.2)
+
+
+def test_a_conflict_that_only_the_store_sees_is_told_and_does_not_raise(
+    tracking_uri: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    headrace.set_tracking_uri(tracking_uri)
+    with headrace.start_run() as run, headrace.Client(tracking_uri) as other:
+        other.log_param(run.info.run_id, "lr", 0.1)
+        with caplog.at_level(logging.WARNING, "headrace"):
+            headrace.log_params({"lr": 0.2, "batch": 32})
+            assert headrace.flush(60)
+        assert sum("'0.1'" in record.message for record in caplog.records) == 1
+        assert headrace.get_run(run.info.run_id).data.params == {"lr": "0.1", "batch": "32"}
+        with pytest.raises(InvalidParameter, match="already logged"):
+            headrace.log_params({"lr": 0.3}, synchronous=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("loss", "high"), "is not a number"),
+        (("loss", [1.0, 2.0]), "is not a number"),
+        (("../loss", 1.0), "Invalid metric name"),
+        (("a" * 251, 1.0), "251 characters"),
+        (("nul\x00", 1.0), "Invalid metric name"),
+        (("loss", 1.0, 1.5), "not a whole number"),
+        (("loss", 1.0, 2**63), "64 bits"),
+    ],
+)
+def test_what_is_wrong_here_raises_here(arguments: tuple[object, ...], message: str) -> None:
+    with headrace.start_run() as run:
+        headrace.log_metric("loss", 0.5)
+        with pytest.raises(InvalidParameter, match=message):
+            headrace.log_metric(*arguments)  # type: ignore[arg-type]
+        assert headrace.get_run(run.info.run_id).data.metrics == {"loss": 0.5}
+
+
+def test_numbers_of_every_kind_are_taken() -> None:
+    numpy = pytest.importorskip("numpy")
+    with headrace.start_run() as run:
+        headrace.log_metric("int", 3)
+        headrace.log_metric("bool", True)
+        headrace.log_metric("float32", numpy.float32(0.5))
+        headrace.log_metric("array", numpy.array([[7.0]]))
+        headrace.log_metric("step", 1.0, step=numpy.int64(2))
+        headrace.log({"nan": float("nan"), "inf": float("inf"), "scalar": numpy.float64(2)})
+    found = headrace.get_run(run.info.run_id).data.metrics
+    assert str(found.pop("nan")) == "nan"
+    assert found == {
+        "int": 3.0,
+        "bool": 1.0,
+        "float32": 0.5,
+        "array": 7.0,
+        "step": 1.0,
+        "inf": float("inf"),
+        "scalar": 2.0,
+    }
+
+
+def test_a_bad_status_ends_nothing() -> None:
+    headrace.start_run()
+    with pytest.raises(InvalidParameter, match="BOGUS"):
+        headrace.end_run("BOGUS")
+    run = headrace.active_run()
+    assert run is not None
+    headrace.end_run("killed")
+    assert headrace.get_run(run.info.run_id).info.status == "KILLED"
+
+
+def test_the_exception_that_ended_a_run_is_kept(tracking_uri: str) -> None:
+    headrace.set_tracking_uri(tracking_uri)
+
+    def train() -> None:
+        raise ZeroDivisionError("no data")
+
+    with pytest.raises(ZeroDivisionError), headrace.start_run() as run:
+        train()
+    ended = headrace.get_run(run.info.run_id)
+    assert ended.info.status == "FAILED"
+    assert "in train" in ended.data.tags["headrace.traceback"]
+    assert "ZeroDivisionError: no data" in ended.data.tags["headrace.traceback"]
+
+
+def test_a_seed_is_kept_with_the_run() -> None:
+    import random
+
+    with headrace.start_run() as run:
+        assert headrace.seed(7) == 7
+        first = random.random()
+    assert headrace.get_run(run.info.run_id).data.tags["headrace.seed"] == "7"
+    headrace.seed(7)
+    assert random.random() == first
+
+
+OFFLINE = """
+import headrace
+headrace.set_tracking_uri({uri!r})
+headrace.set_experiment("far away")
+with headrace.start_run(run_name="outer") as outer:
+    headrace.log_param("lr", 0.1)
+    headrace.log_text("hello", "notes/a.txt")
+    with headrace.start_run(run_name="inner", nested=True):
+        for step in range(100):
+            headrace.log_metric("loss", 1 / (step + 1), step=step)
+print(outer.info.run_id)
+import sys
+print(sorted({{"numpy", "sqlalchemy", "httpx", "obstore", "starlette"}} & set(sys.modules)))
+"""
+
+
+def test_offline_runs_arrive_with_sync(tracking_uri: str, tmp_path: Path) -> None:
+    done = python(OFFLINE.format(uri=tracking_uri), HEADRACE_OFFLINE="1")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    run_id, heavy = done.stdout.split("\n")[:2]
+    assert heavy == "[]"
+    sync()
+    with headrace.Client(tracking_uri) as client:
+        outer = client.get_run(run_id)
+        assert outer.info.status == "FINISHED"
+        assert outer.info.run_name == "outer"
+        assert outer.data.params == {"lr": "0.1"}
+        assert client.get_experiment(outer.info.experiment_id).name == "far away"
+        path = Path(client.download_artifacts(run_id, "notes/a.txt", tmp_path))
+        assert path.read_text() == "hello"
+        [inner] = client.search_runs(
+            [outer.info.experiment_id], f"tags.mlflow.parentRunId = '{run_id}'"
+        )
+        assert inner.info.status == "FINISHED"
+        assert len(client.get_metric_history(inner.info.run_id, "loss")) == 100
+    sync()  # nothing is left, and nothing comes twice
+    assert list((tmp_path / "journals").iterdir()) == []
+
+
+def test_reading_offline_says_why_it_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADRACE_OFFLINE", "1")
+    with headrace.start_run() as run:
+        headrace.log_metric("a", 1.0)
+        with pytest.raises(Unavailable, match="HEADRACE_OFFLINE"):
+            headrace.get_run(run.info.run_id)
+
+
+def test_a_server_that_comes_late_gets_everything(
+    server: Callable[..., Server], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    headrace.set_tracking_uri(f"http://127.0.0.1:{port}")
+    with caplog.at_level(logging.WARNING, "headrace"):
+        run = headrace.start_run(run_name="early")
+    assert any("cannot be reached" in record.message for record in caplog.records)
+    headrace.log_metric("loss", 0.5, step=1)
+    headrace.log_text("kept", "note.txt")
+    started = server(tmp_path / "store", "--port", str(port))
+    assert started.url.endswith(str(port))
+    assert headrace.flush(60)
+    headrace.end_run()
+    there = headrace.get_run(run.info.run_id)
+    assert there.info.run_name == "early"
+    assert there.info.status == "FINISHED"
+    assert there.data.metrics == {"loss": 0.5}
+    assert headrace.artifacts.load_text(f"runs:/{run.info.run_id}/note.txt") == "kept"
+
+
+SHARED = """
+import headrace
+headrace.set_tracking_uri({uri!r})
+with headrace.start_run(run_id="together", shared=True):
+    for step in range(200):
+        headrace.log_metric("loss/{rank}", float(step), step=step)
+    headrace.set_tag("rank-{rank}", "was here")
+"""
+
+
+def test_many_processes_share_a_run(tracking_uri: str) -> None:
+    import os
+
+    if not tracking_uri.startswith("http"):
+        headrace.set_tracking_uri(tracking_uri)
+        headrace.get_run  # noqa: B018 - opened below by the children
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", SHARED.format(uri=tracking_uri, rank=rank)],
+            env={**os.environ, "RANK": str(rank), "WORLD_SIZE": "4"},
+        )
+        for rank in range(4)
+    ]
+    assert [child.wait(120) for child in children] == [0] * 4
+    with headrace.Client(tracking_uri) as client:
+        run = client.get_run("together")
+        assert run.info.status == "FINISHED"
+        for rank in range(4):
+            points = client.get_metric_history("together", f"loss/{rank}")
+            assert [point.value for point in points] == [float(step) for step in range(200)]
+            assert run.data.tags[f"rank-{rank}"] == "was here"
+
+
+def test_a_shared_run_needs_an_id() -> None:
+    with pytest.raises(InvalidParameter, match="run_id"):
+        headrace.start_run(shared=True)
+
+
+def test_a_run_captures_itself(
+    tracking_uri: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("HEADRACE_CAPTURE")
+    done = python(
+        "import headrace\n"
+        f"headrace.set_tracking_uri({tracking_uri!r})\n"
+        "with headrace.start_run() as run:\n"
+        "    print('epoch 1: fine')\n"
+        "print(run.info.run_id)"
+    )
+    assert done.returncode == 0, done.stderr
+    run_id = done.stdout.split()[-1]
+    with headrace.Client(tracking_uri) as client:
+        names = {file.path for file in client.list_artifacts(run_id, "headrace")}
+        assert {"headrace/environment.json", "headrace/requirements.txt"} <= names
+        page = client.get_console(run_id)
+        assert [line.text for line in page.lines] == ["epoch 1: fine"]
+        assert "headrace.command" in client.get_run(run_id).data.tags
+
+
+def test_the_choice_is_forgotten_by_reset() -> None:
+    choice.reset()
+    assert setting("EXPERIMENT_NAME") is None
