@@ -12,9 +12,9 @@ from benchmarks.peers import LOCAL, OFFLINE, OURS, SERVER, Tool
 NAME = "logging-calls"
 METHOD = (
     "Each call is timed by itself with `perf_counter_ns` in the process that logs, the tool's own lines compiled into the "
-    "loop, 1,000,000 calls after a warm-up (fewer from a tool that is not done with them in 30 s, or 10 s with "
+    "loop, 1,000,000 calls after a warm-up (fewer from a tool that is not done with them in 8 s, or 4 s with "
     "other types), in a tight loop and with a "
-    "millisecond of numpy before each call (20,000 calls). What the clock itself costs, the median of an "
+    "millisecond of numpy before each call (20,000 calls, 15 s at most). What the clock itself costs, the median of an "
     "empty statement, is taken off. Every default of every tool is as it is; headrace's drain ships meanwhile. *Local store*: "
     "MLflow on a SQLite file, the others as they come; *server*: the tool's server on the same two cores (MLflow's best "
     "case); *offline*: nobody ships, and the peers without a server are compared with once more. `log` of ten: MLflow's "
@@ -114,7 +114,7 @@ def _measure(
                 abandon=tool.lags,
                 calls=bench.size(20_000, 500) if pause else bench.size(1_000_000, 5_000),
                 warm=bench.size(5_000, 200),
-                limit=bench.size(60 if pause else 30 if values == "float" else 10, 2),
+                limit=bench.size(15 if pause else 8 if values == "float" else 4, 2),
                 path=[str(torch)] if values == "torch" else [],
             )
     except RuntimeError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from support.server import Server
 
 
 @pytest.fixture(autouse=True)
-def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """No test sees the tracking settings, or the journals, of the person who runs it.
 
     Runs capture nothing by themselves, except where a test asks for it: it would be most of the work.
@@ -24,6 +25,13 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
             monkeypatch.delenv(name)
     monkeypatch.setenv("HEADRACE_JOURNAL_DIR", str(tmp_path / "journals"))
     monkeypatch.setenv("HEADRACE_CAPTURE", "off")
+    yield
+    journals = sys.modules.get("headrace.client.journal.journals")
+    if journals is not None:
+        # The next test's flush must not wait for a store that went with this one.
+        ours, journals._journals.by_uri = journals._journals.by_uri, {}
+        for journal in ours.values():
+            journal.close()
 
 
 @pytest.fixture(scope="session")

@@ -7,10 +7,12 @@ import random
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from support.server import Server
+from support.training import Training
 
 
 @pytest.fixture
@@ -51,3 +53,17 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture
+def training() -> Iterator[Callable[..., Training]]:
+    """Starts training processes; what is still running at the end is killed."""
+    started: list[Training] = []
+
+    def start(*arguments: Any, **settings: str) -> Training:
+        started.append(Training(*arguments, **settings))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.close()

@@ -50,7 +50,7 @@ def expected(count: int) -> dict[str, Any]:
     }
 
 
-def held(client: Client, run_id: str) -> dict[str, Any]:
+def held(client: Client, run_id: str, *, files: bool = True) -> dict[str, Any]:
     """What the store holds of a run, each point of it, in order of steps."""
     run = client.get_run(run_id)
     found: dict[str, Any] = {
@@ -59,10 +59,10 @@ def held(client: Client, run_id: str) -> dict[str, Any]:
     }
     found["params"] = dict(run.data.params)
     found["tags"] = {key: value for key, value in run.data.tags.items() if key[0] == "t"}
-    files = [file.path for file in client.list_artifacts(run_id)]
-    found["files"] = (
-        [file.path for file in client.list_artifacts(run_id, "texts")] if "texts" in files else []
-    )
+    texts = client.list_artifacts(run_id, "texts") if files else []
+    found["files"] = [file.path for file in texts]
+    if not files:
+        del found["files"]
     return found
 
 
@@ -71,12 +71,19 @@ def points(client: Client, run_id: str, key: str) -> list[tuple[int, float]]:
     return sorted((point.step, point.value) for point in client.get_metric_history(run_id, key))
 
 
-def check(client: Client, run_id: str, accepted: int, unsure: int = 1) -> None:
+def check(
+    client: Client, run_id: str, accepted: int, unsure: int = 1, *, files: bool = True
+) -> None:
     """The store holds what was accepted, and at most the call that was under way besides."""
-    found = held(client, run_id)
-    if any(found == expected(accepted + more) for more in range(unsure + 1)):
-        return
-    assert found == expected(accepted), f"run {run_id}, of which {accepted} calls returned"
+    found = held(client, run_id, files=files)
+    wanted = [expected(accepted + more) for more in range(unsure + 1)]
+    if unsure and accepted % 10 == 9:  # of the two points of this call, one may be there
+        wanted.append({**wanted[0], "a": wanted[1]["a"]})
+    if not files:
+        for one in wanted:
+            del one["files"]
+    if found not in wanted:
+        assert found == wanted[0], f"run {run_id}, of which {accepted} calls returned"
 
 
 def environment(journals: Path, **settings: str) -> dict[str, str]:
@@ -100,7 +107,10 @@ class Training:
     """A process that runs some code; what it prints last is JSON, its answer."""
 
     def __init__(self, code: str | Path, journals: Path, *arguments: str, **settings: str) -> None:
-        self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()
+        # Open as long as the process.
+        self._errors = ""
+        self._out = tempfile.TemporaryFile()  # noqa: SIM115
+        self._err = tempfile.TemporaryFile()  # noqa: SIM115
         program = [str(code)] if isinstance(code, Path) else ["-c", PRELUDE + code]
         self.process = subprocess.Popen(
             [sys.executable, *program, *arguments],
@@ -115,17 +125,12 @@ class Training:
         """Its answer, when it has ended as it should."""
         try:
             self.process.communicate(timeout=seconds)
-        except BaseException:
-            self.process.kill()
-            self.process.wait()
-            print(self.errors())
-            raise
-        errors = self.errors()
-        assert self.process.returncode == 0, errors
-        assert "Traceback" not in errors, errors
-        self._out.seek(0)
-        lines = self._out.read().splitlines()
-        self._out.close()
+            self._out.seek(0)
+            lines = self._out.read().splitlines()
+        finally:
+            self.close()
+        assert self.process.returncode == 0, self.errors()
+        assert "Traceback" not in self.errors(), self.errors()
         return json.loads(lines[-1]) if lines else None
 
     def errors(self) -> str:
@@ -133,9 +138,18 @@ class Training:
         if not self._err.closed:
             self._err.seek(0)
             self._errors = self._err.read().decode(errors="replace")
-            if self.process.returncode is not None:
-                self._err.close()
         return self._errors
+
+    def close(self) -> None:
+        """Kill it, if it is still there."""
+        if self.process.poll() is None:
+            self.process.kill()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        self.process.wait()
+        self.errors()
+        self._err.close()
+        self._out.close()
 
 
 PRELUDE = """

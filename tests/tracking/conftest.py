@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from headrace.client.stores import close_stores
+from headrace.tracking.active import active_run, end_run
 from headrace.tracking.choice import choice
 from support.server import Server
 
@@ -17,6 +18,8 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Run in an empty directory; afterwards forget what was chosen, and close the stores."""
     monkeypatch.chdir(tmp_path)
     yield tmp_path
+    while active_run() is not None:  # of a test that failed
+        end_run()
     choice.reset()
     close_stores()  # those of clients that tests left open
 

@@ -210,9 +210,10 @@ show(lines())
 """
     _, told = run(script, tmp_path)
     assert isinstance(told, list)
-    mine = [line for line in told if line != "signal"]
+    # A handler that interrupts itself tears its own lines, as without us.
+    mine = [line for line in told if line.startswith("thread")]
     assert sorted(mine) == sorted(f"thread {t} line {n}" for t in range(4) for n in range(500))
-    assert "signal" in told
+    assert any("signal" in line for line in told)
 
 
 def test_a_progress_bar_leaves_one_line(tmp_path: Path) -> None:

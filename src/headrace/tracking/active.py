@@ -15,7 +15,6 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Self
 
-from headrace.client.journal.journals import journal_for
 from headrace.client.values import now_ms
 from headrace.entities import Run, RunStatus
 from headrace.errors import HeadraceError, InvalidParameter, InvalidState
@@ -200,7 +199,7 @@ def start_run(
     run_id = run_id or inherited_run_id()
     if shared and not run_id:
         raise InvalidParameter("A shared run needs a run_id that all who log to it agree on.")
-    run = (
+    run, start = (
         resumed(run_id, experiment_id, run_name, given, shared=shared)
         if run_id
         else created(None, current, parent_run_id, experiment_id, run_name, given)
@@ -208,6 +207,7 @@ def start_run(
     active = ActiveRun(**{name: getattr(run, name) for name in Run.__struct_fields__})
     recorder = Recorder(choice.client().tracking_uri, active.info.run_id, shared=shared)
     recorder.run = active
+    recorder.start = start
     recorder.journal.begin(recorder.run_id)
     _open.add(recorder)
     stack.set((*stack.get(), recorder))
@@ -246,10 +246,9 @@ def _end(recorder: Recorder, status: RunStatus, trace: str | None) -> None:
     if not _open.take(recorder) and not inherited:
         return
     background.end(recorder)
-    if trace:
+    if trace and status != RunStatus.FINISHED:
         recorder.tags({TRACEBACK_TAG: trace})
     if not recorder.shared or status != RunStatus.FINISHED or not rank():
         recorder.step(UpdateRun(run_id=recorder.run_id, status=status, end_time=now_ms()))
-    journal = journal_for(recorder.uri)
-    journal.end(recorder.run_id)
-    journal.flush(None)
+    recorder.journal.end(recorder.run_id)
+    recorder.journal.flush(None)

@@ -44,7 +44,7 @@ class _Beside:
         if capture.enabled("console"):
             self.console = console.attach(self.write)
         if self.wants_metrics:
-            self.next_sample = time.monotonic() + system_metrics.interval()
+            self.next_sample = 0.0
 
     def write(self, stream: str, lines: Sequence[ConsoleLine], unfinished: str) -> None:
         """Journal what was printed."""
@@ -59,7 +59,7 @@ class _Beside:
         )
 
     def sample(self) -> None:
-        """Journal system metrics when it is time."""
+        """Journal system metrics when it is time; the first look only sets the baselines."""
         if time.monotonic() < self.next_sample:
             return
         self.next_sample = time.monotonic() + system_metrics.interval()

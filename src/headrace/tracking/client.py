@@ -13,10 +13,10 @@ import msgspec
 
 from headrace.client.client import Client
 from headrace.client.environment import flag, setting
-from headrace.client.journal.journals import journal_for
+from headrace.client.journal.journals import journal_for, pending
 from headrace.client.stores import is_remote
 from headrace.entities import Run
-from headrace.errors import Unavailable
+from headrace.errors import HeadraceError, NotFound, Unavailable
 from headrace.protocol.ingest import Ingest, StartRun
 from headrace.protocol.operation import Operation
 from headrace.protocol.places import database_url, nearest_store
@@ -51,7 +51,8 @@ class LoggingClient(Client):
         """As `Client.log_artifact`; waits in the journal when the store is away."""
         try:
             super().log_artifact(run_id, local_path, artifact_path)
-        except Unavailable as error:
+        except (Unavailable, NotFound) as error:
+            self._check_waits(error)
             path = Path(local_path)
             name = path.name if path.name not in ("", "..") else path.resolve().name
             self._stage_tree(run_id, path, posixpath.join(artifact_path or "", name), error)
@@ -62,7 +63,8 @@ class LoggingClient(Client):
         """As `Client.log_artifacts`; waits in the journal when the store is away."""
         try:
             super().log_artifacts(run_id, local_dir, artifact_path)
-        except Unavailable as error:
+        except (Unavailable, NotFound) as error:
+            self._check_waits(error)
             folder = Path(local_dir)
             if not folder.is_dir():
                 raise NotADirectoryError(f"'{local_dir}' is not a folder.") from None
@@ -72,27 +74,36 @@ class LoggingClient(Client):
         """As `Client.log_stream`; waits in the journal when the store is away before it begins."""
         try:
             self.artifacts_of(run_id)
-        except Unavailable as error:
+        except (Unavailable, NotFound) as error:
+            self._check_waits(error)
             self._stage(run_id, artifact_file, stream.read(), error)
         else:
             super().log_stream(run_id, stream, artifact_file)
 
     def write_artifact(self, run_id: str, artifact_file: str, body: bytes) -> None:
-        """Write bytes; they wait in the journal when the store is away."""
+        """Write bytes, by way of the journal: a server that is going away must not hold up the caller."""
+        from headrace.artifacts.paths import artifact_path  # lazily: metrics need no artifacts
+
+        path = artifact_path(artifact_file)
         try:
+            journal_for(self._tracking_uri).stage(run_id, path, body)
+        except OSError:  # no room on the disk
             super()._write(run_id, artifact_file, body)
-        except Unavailable as error:
-            self._stage(run_id, artifact_file, body, error)
 
     _write = write_artifact
 
-    def _stage(self, run_id: str, path: str, source: Path | bytes, error: Unavailable) -> None:
+    def _check_waits(self, error: HeadraceError) -> None:
+        """A run that the store does not know may still be on its way there."""
+        if isinstance(error, NotFound) and not pending(self._tracking_uri):
+            raise error
+
+    def _stage(self, run_id: str, path: str, source: Path | bytes, error: HeadraceError) -> None:
         from headrace.artifacts.paths import artifact_path  # lazily: metrics need no artifacts
 
         journal_for(self._tracking_uri).stage(run_id, artifact_path(path), source)
         _log.debug("Artifact %s of run %s waits in the journal: %s", path, run_id, error)
 
-    def _stage_tree(self, run_id: str, path: Path, place: str, error: Unavailable) -> None:
+    def _stage_tree(self, run_id: str, path: Path, place: str, error: HeadraceError) -> None:
         for file, name in _files(path):
             self._stage(run_id, posixpath.join(place, name) if name else place, file, error)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import sys
 from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +17,7 @@ from headrace.client.journal.segment import Lane
 from headrace.client.values import metric_value
 from headrace.entities import KeyValue
 from headrace.errors import InvalidParameter
-from headrace.protocol.ingest import LogParams, SetTags, Step
+from headrace.protocol.ingest import LogParams, SetTags, StartRun, Step
 from headrace.protocol.limits import MAX_VALUE, check_key
 
 if TYPE_CHECKING:
@@ -47,9 +48,10 @@ class Recorder:
         uri: The store.
         lane: Where points go. Taken afresh by `renew` when its ``write`` raises ValueError.
         shared: Other processes log to the run too.
+        start: What creates the run, when it began in the journal.
     """
 
-    __slots__ = ("_params", "journal", "lane", "run", "run_id", "shared", "uri")
+    __slots__ = ("_journal", "_params", "lane", "run", "run_id", "shared", "start", "uri")
 
     run: ActiveRun
 
@@ -57,17 +59,27 @@ class Recorder:
         self.uri = uri
         self.run_id = run_id
         self.shared = shared
-        self.journal: Journal = journal_for(uri)
-        self.lane: Lane = self.journal.writer.lane(run_id)
+        self.start: StartRun | None = None
+        self._journal: Journal = journal_for(uri)
+        self.lane: Lane = self._journal.writer.lane(run_id)
         self._params: dict[str, str] = {}
+
+    @property
+    def journal(self) -> Journal:
+        """The journal of this process."""
+        journal = journal_for(self.uri)
+        if journal is not self._journal:  # after a fork
+            if self.start is not None:
+                # The child's journal may arrive before the parent's, and must find the run.
+                journal.step(self.start)
+            self._journal = journal
+        return journal
 
     def renew(self, lane: Lane) -> None:
         """Take another lane, because this one is full, or was the parent's before a fork."""
-        journal = journal_for(self.uri)
-        writer = journal.writer
+        writer = self.journal.writer
         if lane.segment is writer.current:
             writer.turn(lane.segment)
-        self.journal = journal
         self.lane = writer.lane(self.run_id)
 
     def points(self, points: Iterable[Point]) -> None:
@@ -121,7 +133,7 @@ class Recorder:
 
     def step(self, step: Step) -> None:
         """Journal a step of the run."""
-        journal_for(self.uri).step(step)  # by its name: after a fork it is another one
+        self.journal.step(step)
 
     def params(self, params: Mapping[str, Any]) -> None:
         """Journal params.
@@ -155,7 +167,7 @@ class Recorder:
 
     def future(self, synchronous: bool | None) -> RunOperations | None:
         """What a logging call returns: a `RunOperations` when it was asked not to wait."""
-        return RunOperations(journal_for(self.uri).flush) if synchronous is False else None
+        return RunOperations(self.journal.flush) if synchronous is False else None
 
 
 def _text(values: Mapping[str, Any], noun: str) -> dict[str, str]:
@@ -178,6 +190,29 @@ def _text(values: Mapping[str, Any], noun: str) -> dict[str, str]:
 
 def _pairs(values: Mapping[str, str]) -> tuple[KeyValue, ...]:
     return tuple(KeyValue(key, value) for key, value in values.items())
+
+
+#: Types whose values `pack_point` takes as they are; NumPy's scalars join them when they are met.
+PLAIN: set[type] = {float, int, bool}
+
+
+def quick(value: Any) -> float:
+    """A value of NumPy or of PyTorch's CPU as a float, as fast as that goes.
+
+    Raises:
+        TypeError: It is something else, and has to take the long way.
+    """
+    kind = type(value)
+    if kind.__module__ == "numpy":
+        numpy = sys.modules["numpy"]
+        if issubclass(kind, numpy.floating | numpy.integer | numpy.bool_):
+            PLAIN.add(kind)
+            return float(value)
+        if kind is numpy.ndarray and value.size == 1:
+            return float(value.item())
+    elif kind.__module__ == "torch" and value.is_cpu and value.numel() == 1:
+        return float(value.item())
+    raise TypeError
 
 
 # Values that live on an accelerator. Asking one for its number waits until everything that was queued

@@ -37,10 +37,12 @@ from headrace.protocol.runs import MetricPoint
 from headrace.tracking.active import recorder_of, stack
 from headrace.tracking.choice import choice
 from headrace.tracking.data import dataset_input, dataset_name_and_digest
-from headrace.tracking.recorder import Point
+from headrace.tracking.recorder import PLAIN as _PLAIN
+from headrace.tracking.recorder import Point, quick
 
 _active = stack.get
-_PackError = struct.error
+#: What sends a call the other way: no run, a new key, a full segment, a value or step that is unusual.
+_OTHERWISE = (IndexError, KeyError, TypeError, ValueError, OverflowError, struct.error)
 #: What a point may say beyond key, value, step and time.
 _MORE_THAN_COLUMNS = {"model_id", "dataset_name", "dataset_digest"}
 
@@ -86,14 +88,13 @@ def log(values: Mapping[str, Any], step: int | None = None) -> None:
         at = 0 if step is None else step
         records = []
         for key, value in values.items():
-            if type(value) is not float:
-                break
+            if type(value) not in _PLAIN:
+                value = quick(value)
             record = pack_point(at, now, value, series[key])
             records.append(seal(record, crc32(record, RESIDUE)))
-        else:
-            lane.write(b"".join(records))
-            return
-    except (IndexError, KeyError, TypeError, ValueError, _PackError):
+        lane.write(b"".join(records))
+        return
+    except _OTHERWISE:
         pass
     now, at = now_ms(), whole_number("step", step, 0)
     recorder_of(None).points([Point(key, value, at, now) for key, value in _flat(values)])
@@ -126,8 +127,7 @@ def log_metric(
         InvalidParameter: A key, value, step or timestamp that is not acceptable.
     """
     if (
-        type(value) is float
-        and synchronous is None
+        synchronous is None
         and timestamp is None
         and run_id is None
         and model_id is None
@@ -136,11 +136,14 @@ def log_metric(
         try:  # as in `log`
             lane = _active()[-1].lane
             record = pack_point(
-                0 if step is None else step, int(time() * 1000), value, lane.series[key]
+                0 if step is None else step,
+                int(time() * 1000),
+                value if type(value) in _PLAIN else quick(value),
+                lane.series[key],
             )
             lane.write(seal(record, crc32(record, RESIDUE)))
             return None
-        except (IndexError, KeyError, TypeError, ValueError, _PackError):
+        except _OTHERWISE:
             pass
     return log_metrics({key: value}, step, synchronous, run_id, timestamp, model_id, dataset)
 

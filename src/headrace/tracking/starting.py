@@ -44,8 +44,8 @@ def created(
     experiment_id: str | None,
     run_name: str | None,
     given: dict[str, str],
-) -> Run:
-    """A new run.
+) -> tuple[Run, StartRun | None]:
+    """A new run, and what creates it if that waits in the journal.
 
     Args:
         run_id: Its id; default a new one.
@@ -98,16 +98,17 @@ def created(
     native = reach(journal)
     try:
         if native:
-            return client.start(step)
+            return client.start(step), None
         if native is False:
-            return client.create_run(
+            run = client.create_run(
                 where or DEFAULT_EXPERIMENT_ID, tags=tags, run_name=step.run_name
             )
+            return run, None
     except Unavailable as error:
         _log.debug("The run starts in the journal: %s", error)
     journal.step(step)
     _say_recorded(journal, step.run_id)
-    return _recorded(step)
+    return _recorded(step), step
 
 
 def resumed(
@@ -117,11 +118,10 @@ def resumed(
     given: dict[str, str],
     *,
     shared: bool,
-) -> Run:
-    """A run that goes on; one that is shared and not there yet is created."""
+) -> tuple[Run, StartRun | None]:
+    """A run that goes on; one that is shared and not there yet is created, as by `created`."""
     client = choice.client()
     journal = journal_for(client.tracking_uri)
-    run = None
     if reach(journal) is not None:
         try:
             run = client.get_run(run_id)
@@ -130,9 +130,8 @@ def resumed(
                 raise
         except Unavailable as error:
             _log.debug("The run goes on in the journal: %s", error)
-            run = None
         else:
-            return _gone_on(run, experiment_id, run_name, given, shared=shared)
+            return _gone_on(run, experiment_id, run_name, given, shared=shared), None
     if shared:
         return created(run_id, None, None, experiment_id, run_name, given)
     step = StartRun(
@@ -145,7 +144,7 @@ def resumed(
     # Only an update: a run of that id must be there.
     journal.step(UpdateRun(run_id=run_id, status=RunStatus.RUNNING, run_name=run_name))
     _say_recorded(journal, run_id)
-    return _recorded(step)
+    return _recorded(step), None
 
 
 def _gone_on(

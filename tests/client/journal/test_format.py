@@ -199,6 +199,23 @@ def test_zeroed_slots_in_the_middle_are_told_from_the_end(
         assert damage is not None
 
 
+def test_a_record_that_was_being_written_when_its_process_died_is_no_damage() -> None:
+    content: list[Record] = [
+        (n, n, 1.0, 1) for n in range(124)
+    ]  # up to 96 bytes before a page's end
+    data, _ = written([*content, (Kind.STEP, b"x" * 200)])
+    torn = data[:4096] + bytes(4096)
+    assert read(torn) == (content, None)
+    assert read(torn, whole=False)[1] is not None
+    assert read(data[:4096])[1] is not None  # the file was cut there
+    assert read(data[:4064] + bytes(8192))[1] is None
+    assert read(data[:4128] + bytes(8192))[1] is not None  # it went on behind the border
+    for bit in range(8):
+        flipped = bytearray(data + bytes(4096))
+        flipped[4050] ^= 1 << bit
+        assert read(bytes(flipped))[1] is not None
+
+
 @given(st.binary(max_size=2000))
 @settings(max_examples=150, deadline=None)
 def test_bytes_that_are_no_journal_are_no_records(noise: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -87,9 +88,11 @@ def records(read: Read, start: int, stop: int, *, whole: bool) -> Iterator[Found
         slots = (head.start() if head else len(window) // SLOT) - first
         if not slots:
             payload = _payload(read, window, at - base, at, stop)
-            yield payload
             if isinstance(payload, Damage):
+                if not (whole and _is_torn(read, at, payload)):
+                    yield payload
                 return
+            yield payload
             at = payload.end
             continue
         points = window[at - base : at - base + slots * SLOT]
@@ -120,6 +123,22 @@ def _payload(read: Read, window: bytes, place: int, at: int, stop: int) -> Paylo
     if len(body) < size - SLOT or (body and crc32(body, RESIDUE) != RESIDUE):
         return Damage(at, _unread(read, at, stop), "a record's checksum is wrong")
     return Payload(at, at + size, kind, body[:length])
+
+
+def _is_torn(read: Read, at: int, damage: Damage) -> bool:
+    """Whether a record was being written when its process was killed: its call never returned.
+
+    A process dies where the kernel has it, and it has it when the record goes on in a page that was
+    never touched. Then that page holds zeros, the record's checksum among them.
+    """
+    slot = read(at, at + SLOT)
+    border = -(-(at + SLOT) // mmap.PAGESIZE) * mmap.PAGESIZE
+    return (
+        crc32(slot, RESIDUE) == RESIDUE
+        and border < at + format.size_of(format.read_head(slot)[1])
+        and at + damage.lost <= border
+        and bool(read(border, border + SLOT))  # the file was not cut there
+    )
 
 
 def _good(points: bytes) -> int:
