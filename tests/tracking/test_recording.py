@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import socket
 import subprocess
@@ -53,6 +54,10 @@ def test_what_was_logged_is_there_when_it_is_read(tracking_uri: str) -> None:
             headrace.log({"a": 1.0, "b": {"c": 2}}, step=step)
         headrace.log_param("lr", 0.1)
         headrace.set_tag("team", "vision")
+        headrace.log_text("first", "note.txt")
+        headrace.log_text("second", "note.txt")
+        note = headrace.artifacts.load_text(f"runs:/{run.info.run_id}/note.txt")
+        assert note == "second"
         now = headrace.get_run(run.info.run_id)
         assert now.data.params == {"lr": "0.1"}
         assert now.data.metrics == {"loss": 1 / 3000, "a": 1.0, "b/c": 2.0}
@@ -173,6 +178,8 @@ headrace.set_experiment("far away")
 with headrace.start_run(run_name="outer") as outer:
     headrace.log_param("lr", 0.1)
     headrace.log_text("hello", "notes/a.txt")
+    headrace.log_table({{"question": ["2+2?"], "answer": [4]}}, "answers.json")
+    headrace.log_table({{"question": ["3+3?"], "answer": [6]}}, "answers.json")
     with headrace.start_run(run_name="inner", nested=True):
         for step in range(100):
             headrace.log_metric("loss", 1 / (step + 1), step=step)
@@ -197,6 +204,9 @@ def test_offline_runs_arrive_with_sync(tracking_uri: str, tmp_path: Path) -> Non
         assert client.get_experiment(outer.info.experiment_id).name == "far away"
         path = Path(client.download_artifacts(run_id, "notes/a.txt", tmp_path))
         assert path.read_text() == "hello"
+        answers = Path(client.download_artifacts(run_id, "answers.json", tmp_path)).read_text()
+        assert json.loads(answers)["data"] == [["2+2?", 4], ["3+3?", 6]]
+        assert "answers.json" in outer.data.tags["mlflow.loggedArtifacts"]
         [inner] = client.search_runs(
             [outer.info.experiment_id], f"tags.mlflow.parentRunId = '{run_id}'"
         )

@@ -48,12 +48,7 @@ class TableCalls(ImageCalls):
             ]
             for row in rows
         ]
-        store = self.artifacts_of(run_id)
-        try:
-            with store.read(artifact_file) as content:
-                old = content.read()
-        except NotFound:
-            old = None
+        old = self._read_table(run_id, artifact_file)
         if artifact_file.endswith(".parquet"):
             frame = _frame(data, columns, rows)
             if old is not None:
@@ -66,6 +61,18 @@ class TableCalls(ImageCalls):
                 columns, rows = _appended(json.loads(old), columns, rows)
             cells = [[_cell(cell) for cell in row] for row in rows]
             body = json.dumps({"columns": columns, "data": cells}, default=_plain).encode()
+        self._write_table(run_id, artifact_file, body)
+
+    def _read_table(self, run_id: str, artifact_file: str) -> bytes | None:
+        """The table's file as it is; None when there is none."""
+        store = self.artifacts_of(run_id)
+        try:
+            with store.read(artifact_file) as content:
+                return content.read()
+        except NotFound:
+            return None
+
+    def _write_table(self, run_id: str, artifact_file: str, body: bytes) -> None:
         self._write(run_id, artifact_file, body)
         self._note_table(run_id, artifact_file)
 
@@ -118,19 +125,20 @@ class TableCalls(ImageCalls):
         while True:
             page = self.search_runs([experiment_id], query, max_results=1000, page_token=token)
             # LIKE takes the "_" in a name for any character.
-            runs.extend(run for run in page if _note(artifact_file) in _noted(run))
+            runs.extend(run for run in page if table_note(artifact_file) in _noted(run))
             token = page.token
             if token is None:
                 return runs
 
     def _note_table(self, run_id: str, artifact_file: str) -> None:
         """Say in the run's tag that it has the table."""
-        noted, note = _noted(self.get_run(run_id)), _note(artifact_file)
+        noted, note = _noted(self.get_run(run_id)), table_note(artifact_file)
         if note not in noted:
             self.set_tag(run_id, LOGGED_ARTIFACTS_TAG, json.dumps([*noted, note]))
 
 
-def _note(artifact_file: str) -> dict[str, str]:
+def table_note(artifact_file: str) -> dict[str, str]:
+    """What the tag ``mlflow.loggedArtifacts`` says of a table."""
     return {"path": artifact_file, "type": "table"}
 
 

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.pool import QueuePool
 
+from headrace.engine.forks import forks
 from headrace.errors import InvalidParameter, SchemaMismatch, Unavailable
 
 #: Reads that may run at once, and on PostgreSQL writes.
@@ -63,6 +64,7 @@ class Database:
             )
 
             def connect(connection: Any, _record: Any) -> None:
+                forks.add(connection)
                 connection.isolation_level = None  # transactions are begun below, not by the driver
                 cursor = connection.cursor()
                 _enter_wal(cursor)
@@ -81,7 +83,11 @@ class Database:
             def begin_(connection: sa.Connection, statement: str = begin) -> None:
                 connection.exec_driver_sql(statement)
 
+            def closed(connection: Any, _record: Any) -> None:
+                forks.remove(connection)
+
             sa.event.listen(engine, "connect", connect)
+            sa.event.listen(engine, "close", closed)
             sa.event.listen(engine, "begin", begin_)
             engines.append(engine)
         return engines[0], engines[1]
@@ -117,7 +123,7 @@ class Database:
     @contextlib.contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A connection in a read transaction that sees one snapshot."""
-        with translated(), self._open(self._reads).connect() as connection:
+        with self._use(), self._open(self._reads).connect() as connection:
             if not self.is_sqlite:
                 connection = connection.execution_options(
                     isolation_level="REPEATABLE READ", postgresql_readonly=True
@@ -128,13 +134,13 @@ class Database:
     @contextlib.contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """A connection in a write transaction; committed and on disk when the block ends."""
-        with translated(), self._open(self._writes).begin() as connection:
+        with self._use(), self._open(self._writes).begin() as connection:
             yield connection
 
     @contextlib.contextmanager
     def unlocked(self) -> Iterator[sa.Connection]:
         """A connection outside any transaction, for maintenance such as giving pages back."""
-        with translated(), self._open(self._writes).connect() as connection:
+        with self._use(), self._open(self._writes).connect() as connection:
             yield connection.execution_options(isolation_level="AUTOCOMMIT")
 
     def close(self) -> None:
@@ -142,6 +148,11 @@ class Database:
         self._closed = True
         self._reads.dispose()
         self._writes.dispose()
+
+    @contextlib.contextmanager
+    def _use(self) -> Iterator[None]:
+        with translated(), forks.transaction() if self.is_sqlite else contextlib.nullcontext():
+            yield
 
     def _open(self, engine: sa.Engine) -> sa.Engine:
         # SQLAlchemy would connect anew, and nobody would close that connection.

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import posixpath
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
 from headrace.client.client import Client
 from headrace.client.environment import flag, setting
-from headrace.client.journal.journals import journal_for, pending
+from headrace.client.journal.journals import journal_for, pending, sync_before
 from headrace.client.stores import is_remote
-from headrace.entities import Run
+from headrace.client.tables import LOGGED_ARTIFACTS_TAG, table_note
+from headrace.entities import KeyValue, Run
 from headrace.errors import HeadraceError, NotFound, Unavailable
-from headrace.protocol.ingest import Ingest, StartRun
+from headrace.protocol.ingest import Ingest, SetTags, StartRun
 from headrace.protocol.operation import Operation
 from headrace.protocol.places import database_url, nearest_store
 from headrace.protocol.store import Store
+
+if TYPE_CHECKING:
+    from headrace.artifacts import ArtifactStore
 
 _log = logging.getLogger("headrace")
 
@@ -32,6 +37,9 @@ class LoggingClient(Client):
     """
 
     def __init__(self, tracking_uri: str | None = None) -> None:
+        #: Runs that began in the journal, so that nothing of them can be elsewhere.
+        self.began: set[str] = set()
+        self._tables: dict[tuple[str, str], bytes] = {}
         if not flag("OFFLINE"):
             super().__init__(tracking_uri)
             return
@@ -91,6 +99,32 @@ class LoggingClient(Client):
             super()._write(run_id, artifact_file, body)
 
     _write = write_artifact
+
+    def artifacts_of(self, run_id: str) -> ArtifactStore:
+        """As `Client.artifacts_of`, once what waited in the journal is there."""
+        sync_before(self._tracking_uri)
+        return super().artifacts_of(run_id)
+
+    def _read_table(self, run_id: str, artifact_file: str) -> bytes | None:
+        """As it was written last: here, if the store is away."""
+        try:
+            return super()._read_table(run_id, artifact_file)
+        except (Unavailable, NotFound) as error:
+            self._check_waits(error)
+            written = self._tables.get((run_id, artifact_file))
+            if written is None and run_id not in self.began:
+                raise  # it may be there with rows that would be written over
+            return written
+
+    def _write_table(self, run_id: str, artifact_file: str, body: bytes) -> None:
+        self._tables[run_id, artifact_file] = body
+        try:
+            super()._write_table(run_id, artifact_file, body)
+        except (Unavailable, NotFound) as error:  # of the tag that names the run's tables
+            self._check_waits(error)
+            notes = [table_note(file) for run, file in self._tables if run == run_id]
+            tag = KeyValue(LOGGED_ARTIFACTS_TAG, json.dumps(notes))
+            journal_for(self._tracking_uri).step(SetTags(run_id=run_id, tags=(tag,)))
 
     def _check_waits(self, error: HeadraceError) -> None:
         """A run that the store does not know may still be on its way there."""

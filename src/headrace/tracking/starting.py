@@ -107,6 +107,7 @@ def created(
     except Unavailable as error:
         _log.debug("The run starts in the journal: %s", error)
     journal.step(step)
+    client.began.add(step.run_id)
     _say_recorded(journal, step.run_id)
     return _recorded(step), step
 
