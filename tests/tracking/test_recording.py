@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +20,7 @@ import headrace
 from headrace.client.environment import setting
 from headrace.errors import InvalidParameter, Unavailable
 from headrace.tracking.choice import choice
+from support.proxy import Proxy
 from support.server import Server
 
 
@@ -34,8 +39,6 @@ def sync(*arguments: str) -> str:
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run code in a process of its own."""
-    import os
-
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         env={**os.environ, **environment},
@@ -308,3 +311,122 @@ def test_a_run_captures_itself(
 def test_the_choice_is_forgotten_by_reset() -> None:
     choice.reset()
     assert setting("EXPERIMENT_NAME") is None
+
+
+@pytest.mark.parametrize("run_id", [123, "half \ud800", "x" * 300_000])
+def test_a_run_id_that_is_none_raises_and_holds_nothing_up(tmp_path: Path, run_id: Any) -> None:
+    headrace.set_tracking_uri(tmp_path / "store")
+    with headrace.start_run() as run:
+        for log in (
+            lambda: headrace.log_metrics({"a": 1.0}, run_id=run_id),
+            lambda: headrace.log_params({"a": 1.0}, run_id=run_id),
+            lambda: headrace.log_text("x", "a.txt", run_id=run_id),
+            lambda: headrace.start_run(run_id=run_id, nested=True),
+        ):
+            with pytest.raises(InvalidParameter, match="Invalid run ID"):
+                log()
+        headrace.log_metric("after", 1.0)
+    assert headrace.get_run(run.info.run_id).data.metrics == {"after": 1.0}
+
+
+def test_a_server_that_goes_away_holds_up_no_call(server: Callable[..., Server]) -> None:
+    running = server()
+    headrace.set_tracking_uri(running.url)
+    with headrace.start_run():
+        headrace.log_metric("a", 1.0)
+    running.kill()
+    begun = time.monotonic()
+    for _ in range(3):
+        with headrace.start_run():
+            headrace.log_artifact(__file__)
+            headrace.log_artifacts(str(Path(__file__).parent), "more")
+            headrace.log_table({"a": [1]}, "table.json")
+            headrace.log_text("x", "a.txt")
+    assert time.monotonic() - begun < 15  # each would repeat its request for 20 seconds
+
+
+def test_journals_are_sent_in_the_order_in_which_they_began(tmp_path: Path) -> None:
+    first = python(
+        "import headrace; print(headrace.start_run().info.run_id)",
+        HEADRACE_OFFLINE="1",
+        HEADRACE_TRACKING_URI=str(tmp_path / "store"),
+        HEADRACE_JOURNAL_DIR=str(tmp_path / "z"),
+    )
+    run_id = first.stdout.strip()
+    python(
+        f"import headrace; headrace.start_run('{run_id}'); headrace.log_metric('a', 1.0)",
+        HEADRACE_OFFLINE="1",
+        HEADRACE_TRACKING_URI=str(tmp_path / "store"),
+        HEADRACE_JOURNAL_DIR=str(tmp_path / "a"),
+    )
+    sync(str(tmp_path / "a"), str(tmp_path / "z"))
+    with headrace.Client(tmp_path / "store") as client:
+        assert client.get_run(run_id).data.metrics == {"a": 1.0}
+
+
+_FORK_WITHIN_IMPORT = """
+import os, sys, threading
+sys.path.insert(0, sys.argv[1])
+import headrace.client.journal.journals
+sys.importing, sys.finish = threading.Event(), threading.Event()
+os.register_at_fork(before=sys.finish.set)
+threading.Thread(target=lambda: __import__("slow"), name="headrace-x", daemon=True).start()
+sys.importing.wait()
+if not os.fork():
+    import slow
+    os._exit(0)
+os._exit(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+
+
+def test_a_child_imports_what_a_thread_of_ours_was_importing(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text("import sys\nsys.importing.set()\nsys.finish.wait()\n")
+    done = subprocess.run(
+        [sys.executable, "-c", _FORK_WITHIN_IMPORT, str(tmp_path)], timeout=30, check=False
+    )
+    assert done.returncode == 0
+
+
+def test_many_stores_in_one_process_do_not_pile_up(tmp_path: Path) -> None:
+    threads = threading.active_count()
+    for number in range(30):
+        headrace.set_tracking_uri(tmp_path / str(number))
+        with headrace.start_run():
+            headrace.log_metric("a", 1.0)
+    assert threading.active_count() - threads < 60
+    with headrace.Client(tmp_path / "0") as client:
+        assert [run.data.metrics for run in client.search_runs(["0"])] == [{"a": 1.0}]
+
+
+def test_paths_that_are_no_utf8(tmp_path: Path) -> None:
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    os.mkdir(folder)  # noqa: PTH102 - as text
+    script = os.path.join(folder, "train.py")  # noqa: PTH118
+    with open(script, "w") as file:  # noqa: PTH123
+        file.write("import headrace; headrace.log_metric('a', 1.0); headrace.end_run()\n")
+        file.write("print(headrace.last_active_run().data.metrics)")
+    environment = {name: value for name, value in os.environ.items() if "TRACKING_URI" not in name}
+    done = subprocess.run(
+        [sys.executable, script],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout == "{'a': 1.0}\n", done.stderr
+
+
+def test_a_run_starts_though_the_server_fails_to_create_it(server: Callable[..., Server]) -> None:
+    failing = True
+    between = Proxy(
+        server().url, lambda _method, path, _body: 500 if failing and "start" in path else None
+    )
+    headrace.set_tracking_uri(between.url)
+    with headrace.start_run() as run:
+        headrace.log_metric("a", 1.0)
+    failing = False
+    assert headrace.get_run(run.info.run_id).data.metrics == {"a": 1.0}
+    assert any("start" in path for _, path in between.seen)
+    between.close()

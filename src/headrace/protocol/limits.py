@@ -109,9 +109,9 @@ def check_run_id(run_id: str) -> None:
     Raises:
         InvalidParameter: Not alphanumeric first, then letters, digits, ``_`` or ``-``, 256 at most.
     """
-    if not _RUN_ID.fullmatch(run_id):
+    if not isinstance(run_id, str) or not _RUN_ID.fullmatch(run_id):
         raise InvalidParameter(
-            f"Invalid run ID: '{run_id[:300]}'. It must start with a letter or digit and hold only "
+            f"Invalid run ID: '{str(run_id)[:300]}'. It must start with a letter or digit and hold only "
             "letters, digits, '_' and '-', at most 256 characters."
         )
 

@@ -19,6 +19,7 @@ from headrace.client.values import now_ms
 from headrace.entities import Run, RunStatus
 from headrace.errors import HeadraceError, InvalidParameter, InvalidState
 from headrace.protocol.ingest import UpdateRun
+from headrace.protocol.limits import check_run_id
 from headrace.tracking import background, ending
 from headrace.tracking.choice import choice
 from headrace.tracking.origin import inherited_run_id
@@ -68,14 +69,14 @@ class _Open:
     """The runs that this process started and has not ended."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a signal handler may end a run
         self.recorders: dict[str, Recorder] = {}
         self.inherited: set[str] = set()
         os.register_at_fork(after_in_child=self.after_fork)
 
     def after_fork(self) -> None:
         # They are the parent's to end, unless the child says end_run. It may go on logging to them.
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self.inherited |= set(self.recorders)
         self.recorders = {}
 
@@ -144,6 +145,7 @@ def recorder_of(run_id: str | None) -> Recorder:
     for recorder in reversed(runs):
         if recorder.run_id == run_id:
             return recorder
+    check_run_id(run_id)
     return _open.recorders.get(run_id) or recorders.get(choice.client().tracking_uri, run_id)
 
 
@@ -197,6 +199,8 @@ def start_run(
             raise InvalidParameter(f"Give the description, or the tag {NOTE_TAG}, not both.")
         given[NOTE_TAG] = description
     run_id = run_id or inherited_run_id()
+    if run_id:
+        check_run_id(run_id)
     if shared and not run_id:
         raise InvalidParameter("A shared run needs a run_id that all who log to it agree on.")
     run, start = (

@@ -11,13 +11,17 @@ import os
 import threading
 from urllib.parse import unquote
 
-from headrace.client.environment import flag, setting
+from headrace.client.environment import setting
+from headrace.client.journal.journals import retire
 from headrace.client.stores import resolve
 from headrace.entities import Experiment, LifecycleStage
 from headrace.errors import AlreadyExists, InvalidParameter, InvalidState, NotFound, Unavailable
 from headrace.tracking.client import LoggingClient
 
 DEFAULT_EXPERIMENT_ID = "0"
+
+#: Stores that stay open.
+_CLIENTS = 8
 
 _URI = "HEADRACE_TRACKING_URI"
 _EXPERIMENT = "HEADRACE_EXPERIMENT_ID"
@@ -65,7 +69,15 @@ class Choice:
                 client = self._clients.get(uri)
                 if client is None:
                     client = self._clients[uri] = LoggingClient(uri)
+                    self._let_go()
         return client
+
+    def _let_go(self) -> None:
+        """Close the oldest clients, beyond a few, where no run is under way: each holds files and threads."""
+        for uri, client in list(self._clients.items())[:-_CLIENTS]:
+            if uri and retire(client.tracking_uri):
+                del self._clients[uri]
+                client.close()
 
     def default_uri(self) -> str:
         """The default store: once it is in use it stays the one, wherever the program goes."""
@@ -182,13 +194,16 @@ def find_or_create(name: str) -> Experiment:
         return experiment
 
 
-def chosen_experiment() -> tuple[str, str]:
+def chosen_experiment(*, ask: bool = True) -> tuple[str, str]:
     """The experiment of a run that is started now: its id, else its name, else neither (the default).
+
+    Args:
+        ask: The store can be asked.
 
     Raises:
         InvalidParameter: As `experiment_id`.
     """
-    if choice.experiment_id is None and choice.experiment_name is None and not flag("OFFLINE"):
+    if ask and choice.experiment_id is None and choice.experiment_name is None:
         with contextlib.suppress(Unavailable):
             return experiment_id(), ""
     name = choice.experiment_name or setting("EXPERIMENT_NAME")

@@ -15,11 +15,12 @@ import msgspec
 from headrace.client.client import Client
 from headrace.client.environment import flag, setting
 from headrace.client.journal.journals import journal_for, pending, sync_before
-from headrace.client.stores import is_remote
+from headrace.client.stores import is_remote, open_store, resolve
 from headrace.client.tables import LOGGED_ARTIFACTS_TAG, table_note
 from headrace.entities import KeyValue, Run
 from headrace.errors import HeadraceError, NotFound, Unavailable
 from headrace.protocol.ingest import Ingest, SetTags, StartRun
+from headrace.protocol.limits import check_run_id
 from headrace.protocol.operation import Operation
 from headrace.protocol.places import database_url, nearest_store
 from headrace.protocol.store import Store
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from headrace.artifacts import ArtifactStore
 
 _log = logging.getLogger("headrace")
+
+#: How often a request is repeated that the journal can carry out later.
+_RETRIES = 1
 
 
 class LoggingClient(Client):
@@ -40,6 +44,7 @@ class LoggingClient(Client):
         #: Runs that began in the journal, so that nothing of them can be elsewhere.
         self.began: set[str] = set()
         self._tables: dict[tuple[str, str], bytes] = {}
+        self._direct: Client | None = None
         if not flag("OFFLINE"):
             super().__init__(tracking_uri)
             return
@@ -50,15 +55,34 @@ class LoggingClient(Client):
     def start(self, step: StartRun) -> Run:
         """Create a run under its id; the same again gives the same run."""
         fields = msgspec.to_builtins(step)
-        run: Run = self._call(Ingest.start_run, **fields).run
+        run: Run = self._at_once()._call(Ingest.start_run, **fields).run
         return run
+
+    def close(self) -> None:
+        if self._direct is not None:
+            self._direct.close()
+        super().close()
+
+    def _at_once(self) -> Client:
+        """A client for what can wait in the journal: it does not wait for a store that is away.
+
+        Raises:
+            Unavailable: The store was away when it was asked last, or is not to be asked.
+        """
+        if isinstance(self._store, _Offline):
+            raise Unavailable("HEADRACE_OFFLINE is set.")
+        if journal_for(self._tracking_uri).reachable is False:
+            raise Unavailable(f"{self._tracking_uri} could not be reached just now.")
+        if self._direct is None:
+            self._direct = _Direct(self._tracking_uri)
+        return self._direct
 
     def log_artifact(
         self, run_id: str, local_path: str | os.PathLike[str], artifact_path: str | None = None
     ) -> None:
         """As `Client.log_artifact`; waits in the journal when the store is away."""
         try:
-            super().log_artifact(run_id, local_path, artifact_path)
+            self._at_once().log_artifact(run_id, local_path, artifact_path)
         except (Unavailable, NotFound) as error:
             self._check_waits(error)
             path = Path(local_path)
@@ -70,7 +94,7 @@ class LoggingClient(Client):
     ) -> None:
         """As `Client.log_artifacts`; waits in the journal when the store is away."""
         try:
-            super().log_artifacts(run_id, local_dir, artifact_path)
+            self._at_once().log_artifacts(run_id, local_dir, artifact_path)
         except (Unavailable, NotFound) as error:
             self._check_waits(error)
             folder = Path(local_dir)
@@ -92,6 +116,7 @@ class LoggingClient(Client):
         """Write bytes, by way of the journal: a server that is going away must not hold up the caller."""
         from headrace.artifacts.paths import artifact_path  # lazily: metrics need no artifacts
 
+        check_run_id(run_id)
         path = artifact_path(artifact_file)
         try:
             journal_for(self._tracking_uri).stage(run_id, path, body)
@@ -108,7 +133,8 @@ class LoggingClient(Client):
     def _read_table(self, run_id: str, artifact_file: str) -> bytes | None:
         """As it was written last: here, if the store is away."""
         try:
-            return super()._read_table(run_id, artifact_file)
+            sync_before(self._tracking_uri)
+            return self._at_once()._read_table(run_id, artifact_file)
         except (Unavailable, NotFound) as error:
             self._check_waits(error)
             written = self._tables.get((run_id, artifact_file))
@@ -118,8 +144,9 @@ class LoggingClient(Client):
 
     def _write_table(self, run_id: str, artifact_file: str, body: bytes) -> None:
         self._tables[run_id, artifact_file] = body
+        self._write(run_id, artifact_file, body)
         try:
-            super()._write_table(run_id, artifact_file, body)
+            self._at_once()._note_table(run_id, artifact_file)
         except (Unavailable, NotFound) as error:  # of the tag that names the run's tables
             self._check_waits(error)
             notes = [table_note(file) for run, file in self._tables if run == run_id]
@@ -134,12 +161,21 @@ class LoggingClient(Client):
     def _stage(self, run_id: str, path: str, source: Path | bytes, error: HeadraceError) -> None:
         from headrace.artifacts.paths import artifact_path  # lazily: metrics need no artifacts
 
+        check_run_id(run_id)
         journal_for(self._tracking_uri).stage(run_id, artifact_path(path), source)
         _log.debug("Artifact %s of run %s waits in the journal: %s", path, run_id, error)
 
     def _stage_tree(self, run_id: str, path: Path, place: str, error: HeadraceError) -> None:
         for file, name in _files(path):
             self._stage(run_id, posixpath.join(place, name) if name else place, file, error)
+
+
+class _Direct(Client):
+    """A client that gives up soon."""
+
+    def __init__(self, uri: str) -> None:
+        self._tracking_uri = resolve(uri)
+        self._begin(open_store(uri, retries=_RETRIES))
 
 
 class _Offline(Store):

@@ -19,7 +19,11 @@ def default_tags() -> dict[str, str]:
     Raises:
         InvalidParameter: ``HEADRACE_RUN_CONTEXT`` is no JSON object.
     """
-    tags = capture.tags()
+    # A path whose bytes are no UTF-8 holds halves of surrogate pairs.
+    tags = {
+        key: value.encode(errors="backslashreplace").decode()
+        for key, value in capture.tags().items()
+    }
     context = setting("RUN_CONTEXT")
     if context:
         try:

@@ -20,7 +20,7 @@ from headrace.entities import (
     RunOutputs,
     RunStatus,
 )
-from headrace.errors import InvalidState, NotFound, Unavailable
+from headrace.errors import InternalError, InvalidState, NotFound, Unavailable
 from headrace.protocol.ingest import StartRun, UpdateRun
 from headrace.protocol.names import random_name
 from headrace.tracking.choice import DEFAULT_EXPERIMENT_ID, choice, chosen_experiment
@@ -56,6 +56,8 @@ def created(
         given: Tags.
     """
     client = choice.client()
+    journal = journal_for(client.tracking_uri)
+    native = reach(journal)
     parent: Run | None = current
     if parent_run_id and (current is None or parent_run_id != current.info.run_id):
         if current is not None:
@@ -65,6 +67,8 @@ def created(
                 "end the current run with end_run()."
             )
         try:
+            if native is None:
+                raise Unavailable("The store was asked just now.")
             parent = client.get_run(parent_run_id)
         except Unavailable:
             given = {PARENT_RUN_TAG: parent_run_id, **given}
@@ -84,7 +88,7 @@ def created(
     if not where and parent is not None:
         where = parent.info.experiment_id
     if not where:
-        where, name = chosen_experiment()
+        where, name = chosen_experiment(ask=native is not None)
     step = StartRun(
         run_id=run_id or uuid.uuid4().hex,
         experiment_id=where,
@@ -94,8 +98,6 @@ def created(
         start_time=now_ms(),
         tags=tuple(KeyValue(key, value) for key, value in tags.items()),
     )
-    journal = journal_for(client.tracking_uri)
-    native = reach(journal)
     try:
         if native:
             return client.start(step), None
@@ -104,7 +106,7 @@ def created(
                 where or DEFAULT_EXPERIMENT_ID, tags=tags, run_name=step.run_name
             )
             return run, None
-    except Unavailable as error:
+    except (Unavailable, InternalError) as error:
         _log.debug("The run starts in the journal: %s", error)
     journal.step(step)
     client.began.add(step.run_id)
@@ -126,13 +128,12 @@ def resumed(
     if reach(journal) is not None:
         try:
             run = client.get_run(run_id)
+            return _gone_on(run, experiment_id, run_name, given, shared=shared), None
         except NotFound:
             if not shared:
                 raise
         except Unavailable as error:
             _log.debug("The run goes on in the journal: %s", error)
-        else:
-            return _gone_on(run, experiment_id, run_name, given, shared=shared), None
     if shared:
         return created(run_id, None, None, experiment_id, run_name, given)
     step = StartRun(

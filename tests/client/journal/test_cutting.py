@@ -7,11 +7,13 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headrace.client.journal.cutting import Cut, Cutter
+from headrace.client.journal.format import Kind, record
 from headrace.client.journal.journals import Journal
 from headrace.entities import KeyValue
 from headrace.protocol.ingest import Batch, LogParams
@@ -74,6 +76,16 @@ def test_many_series_are_numbered_anew_for_a_small_batch(journal: Journal) -> No
     batch = cut.batch(journal.writer.id)
     assert [one.key for one in batch.series] == ["m7", "m299"]
     assert points_of(batch) == [("m7", 5, 5, 5.0), ("m299", 6, 6, 6.0)]
+
+
+@pytest.mark.parametrize("kind", [Kind.SERIES, Kind.ARTIFACT])
+def test_a_record_that_says_nothing_sensible_holds_nothing_up(journal: Journal, kind: Kind) -> None:
+    log_points(journal, RUN, "a", range(3))
+    journal.writer.segments[0].write(record(kind, msgspec.msgpack.encode((1, 23, 4))))
+    log_points(journal, RUN, "a", range(3, 5))
+    found = list(cuts(journal))
+    assert sum(one.points for one in found) == 5
+    assert sum(one.unreadable is not None for one in found) == (kind == Kind.ARTIFACT)
 
 
 @settings(

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from headrace.client import Client
+from headrace.client.journal.destination import _Native
 from headrace.client.journal.journals import Journal
 from headrace.entities import KeyValue, RunStatus
-from headrace.protocol.ingest import LogParams, StartRun, UpdateRun
+from headrace.protocol.ingest import Ingested, LogParams, StartRun, UpdateRun
 from support.logged import log_points, steps_of, until
 from support.proxy import Proxy
 from support.server import Server
@@ -71,6 +75,53 @@ def test_hooks_run_before_a_flush_and_may_fail(
     with Client(store) as client:
         assert client.get_run(RUN).data.params == {"from": "collected"}
     assert caplog.text.count("broken") == 1
+
+
+def test_nobody_waits_for_a_server_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headrace.client.journal.drain._STUCK", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        one = Journal(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        start(one)
+        begun = time.monotonic()
+        assert not one.flush(None)
+        assert one.reachable is False
+        assert not one.flush(None)
+        assert time.monotonic() - begun < 30  # a request takes up to 120 seconds
+    one.close()
+
+
+def test_a_store_that_names_ever_the_same_place_is_asked_later(
+    journal: Begin, store: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(_Native, "ingest", lambda _self, _batch: Ingested(position=7))
+    one = journal(store)
+    start(one)
+    assert not one.flush(None)
+    assert "does not say how far it is" in caplog.text
+    monkeypatch.undo()
+    assert one.flush(30)
+
+
+def test_runs_that_threads_begin_and_end_at_once_all_give_signs_of_life(
+    journal: Begin, store: str
+) -> None:
+    one = journal(store)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [
+            threading.Thread(
+                target=lambda n=number: [one.begin(f"{n}-{i}") for i in range(500)]  # type: ignore[misc]
+            )
+            for number in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert len(one._drain._alive) == 2000
 
 
 def test_what_the_store_refuses_is_said_once_and_kept(

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from headrace.client.journal.destination import Destination
-from headrace.client.journal.directory import claim, journal_directory, journals
+from headrace.client.journal.directory import LOCK, claim, journal_directory, journals
 from headrace.client.journal.records import Origin
 from headrace.client.journal.shipping import Shipment
 from headrace.client.journal.sources import Stored, origin_of, remove
@@ -48,6 +48,8 @@ class Adoption:
             for folder in journals(directory)
             if folder != self._own and folder.name not in self._not_ours
         ]
+        # The oldest is taken first: a run that began in one journal may go on in a later one.
+        self._waiting.sort(key=_begun, reverse=True)
 
     def step(self) -> bool:
         """Ship one stretch of one journal; whether there may be more to do.
@@ -111,6 +113,13 @@ class Adoption:
             source.close()
             with contextlib.suppress(OSError):
                 os.close(lock)
+
+
+def _begun(folder: Path) -> float:
+    try:
+        return (folder / LOCK).stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _is_this_machines(folder: Path, origin: Origin) -> bool:

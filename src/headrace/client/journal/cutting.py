@@ -231,7 +231,10 @@ class Cutter:
             self.at = one.end
 
     def _define(self, record: Payload) -> None:
-        number, run_id, key = _decode_series(record.data)
+        try:
+            number, run_id, key = _decode_series(record.data)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return  # its points have no run then, which the store says
         while len(self._series) <= number:
             self._series.append(_UNDEFINED)
         self._series[number] = Series(run_id, key)
@@ -254,7 +257,13 @@ class Cutter:
         for one in found:
             if not isinstance(one, Payload) or one.kind != Kind.ARTIFACT:
                 break
-            artifacts.append(_decode_artifact(one.data))
+            try:
+                artifact = _decode_artifact(one.data)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                if artifacts:
+                    break
+                return self._apart(start, [], Unreadable(one.start, one.end, one.data, str(error)))
+            artifacts.append(artifact)
             self.at = one.end
             if len(artifacts) == ARTIFACTS:
                 break

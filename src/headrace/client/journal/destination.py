@@ -30,8 +30,10 @@ _PASSWORD_FIELD = re.compile(r"(?i)(?<=[?&])(password|token|secret)=[^&#]*&?")
 def without_credentials(uri: str) -> str:
     """A tracking URI as it may be written to a file.
 
-    The user's name stays in a database's URL: it is part of the address.
+    The user's name stays in a database's URL: it is part of the address. Bytes of a path that are no
+    UTF-8 are escaped.
     """
+    uri = uri.encode(errors="backslashreplace").decode()
     if is_remote(uri):
         return _USER_INFO.sub("", uri).rstrip("/")
     if "://" not in uri and not uri.startswith("file:"):

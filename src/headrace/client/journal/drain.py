@@ -31,6 +31,8 @@ _log = logging.getLogger("headrace")
 _INTERVAL = 0.25
 #: Seconds until a store that is away is asked again: at first, and at most.
 _SOON, _LATE = 0.2, 15.0
+#: Seconds without any answer after which nobody waits for a store, unless for a time that they said.
+_STUCK = 15.0
 #: Seconds between two looks for journals of dead processes.
 _LOOK = 30.0
 _KEPT_REJECTIONS = 1000
@@ -103,6 +105,8 @@ class Drain(Watcher):
         self._sent_before = 0
         self._complained: set[str] = set()
         self._look_at = 0.0
+        self._heard = 0.0
+        self._stuck = False
 
     # For other threads.
 
@@ -126,19 +130,25 @@ class Drain(Watcher):
 
     def begin(self, run_id: str) -> None:
         """Send signs of life for a run from now on."""
-        self._alive = {**self._alive, run_id: None}
+        self._alive[run_id] = None  # one step, because other threads begin and end runs as well
         self._beaten = 0.0
 
     def end(self, run_id: str) -> None:
         """Send none any more."""
-        self._alive = {one: None for one in self._alive if one != run_id}
+        self._alive.pop(run_id, None)
+
+    @property
+    def watches(self) -> bool:
+        """Whether there are runs that signs of life are sent for."""
+        return bool(self._alive)
 
     def wait(self, goal: int, timeout: float | None) -> bool:
         """Wait until a position has arrived.
 
         Args:
             goal: The position.
-            timeout: Seconds; None waits until it has arrived or the store is known to be away.
+            timeout: Seconds; None waits until it has arrived or the store is known to be away, or does
+                not answer.
         """
         if self.done >= goal:
             return True
@@ -149,11 +159,28 @@ class Drain(Watcher):
             if self._thread is None:
                 return self._drain_here(goal, timeout)
             self._wake.put(None)
+            if timeout is None:
+                return self._patiently(waiter)
             return waiter.answer.get(timeout=timeout)
         except queue.Empty:
             return self.done >= goal
         finally:
             self._waiters.remove(waiter)
+
+    def _patiently(self, waiter: _Waiter) -> bool:
+        """Wait as long as the store shows signs of life."""
+        begun = time.monotonic()
+        while True:
+            # A store that was found stuck before is not waited for once more.
+            since = self._heard if self._stuck else max(begun, self._heard)
+            try:
+                left = since + _STUCK - time.monotonic()
+                return waiter.answer.get(timeout=min(max(left, 0.1), 1.0))
+            except queue.Empty:
+                if left <= 0:
+                    self._stuck = True
+                    self.destination.reachable = False
+                    raise
 
     def connect(self, timeout: float) -> bool | None:
         """Wait until it is known what kind of store it is; None if that is not known in time."""
@@ -272,10 +299,12 @@ class Drain(Watcher):
 
     def _succeeded(self) -> None:
         self._tries = 0
+        self._heard, self._stuck = time.monotonic(), False
         self.done = max(self.done, self._shipment.position)
         self.destination.reachable = True
 
     def _failed(self, error: Exception) -> None:
+        self._stuck = False
         self.destination.reachable = False
         self._shipment.disconnect()
         pause = min(_SOON * 2 ** min(self._tries, 10), _LATE) * random.uniform(0.5, 1.0)
@@ -317,6 +346,7 @@ class Drain(Watcher):
         super().rejected(rejection)
 
     def busy(self) -> None:
+        self._heard = time.monotonic()
         self.collect()
         if self._due():
             try:

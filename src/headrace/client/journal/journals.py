@@ -26,6 +26,8 @@ _log = logging.getLogger("headrace")
 _FLUSH_TIMEOUT = 30.0
 #: Seconds of it that may go to what other processes left.
 _ADOPTION = 5.0
+#: Seconds that a fork waits for modules that are being imported.
+_IMPORTS = 2.0
 #: Seconds until it says what it waits for.
 _QUIET = 1.0
 
@@ -134,6 +136,11 @@ class Journal:
         """Send what is left, as far as that takes no longer than ``timeout``, and let go of the files."""
         self._finish(time.monotonic() + timeout, loud=False)
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits and no run is under way."""
+        return not (self.pending or self._drain.watches)
+
     def abandon(self) -> None:
         """In a forked child: it is the parent's."""
         self._closed = True
@@ -143,7 +150,7 @@ class Journal:
         if not self._closed:
             self._drain.collect()
 
-    def _finish(self, deadline: float, *, loud: bool = True) -> None:
+    def _finish(self, deadline: float, *, loud: bool = True, adopt: bool = True) -> None:
         if self._closed:
             return
         self._collect()
@@ -155,7 +162,7 @@ class Journal:
                 interrupted = True
         # A request may be under way: give it a moment, or nothing if the user is impatient.
         stopped = self._drain.stop(0.0 if interrupted else max(deadline - time.monotonic(), 0.5))
-        if stopped and not interrupted and not self._offline and not self.pending:
+        if adopt and stopped and not interrupted and not self._offline and not self.pending:
             self._drain.adopt(min(deadline, time.monotonic() + _ADOPTION))
         self._closed = True
         memory = any(one.path is None for one in self.writer.segments)
@@ -267,8 +274,26 @@ class _Journals:
                 _log.warning("The journal %s was not sent: %s", journal.writer.folder, error)
 
 
+def _let_imports_end() -> None:
+    """Before a fork: wait until no thread of ours is importing a module.
+
+    The lock of a module that is being imported would stay locked in the child, and whoever imports that
+    module there, the user's code too, would wait for ever.
+    """
+    locks = getattr(sys.modules.get("importlib._bootstrap"), "_module_locks", None)
+    if not isinstance(locks, dict):  # another Python
+        return
+    deadline = time.monotonic() + _IMPORTS
+    while time.monotonic() < deadline:
+        ours = {one.ident for one in threading.enumerate() if one.name.startswith("headrace-")}
+        found = [reference() for reference in list(locks.values())]
+        if not any(getattr(lock, "owner", None) in ours for lock in found if lock is not None):
+            return
+        time.sleep(0.001)
+
+
 _journals = _Journals()
-os.register_at_fork(after_in_child=_journals.after_fork)
+os.register_at_fork(before=_let_imports_end, after_in_child=_journals.after_fork)
 # At import, so that hooks of those who log, which come later, run before.
 atexit.register(_journals.finish_all)
 
@@ -303,6 +328,21 @@ def pending(uri: str) -> bool:
     """Whether something was logged to a store that is not applied there yet; cheap."""
     journal = _journals.by_uri.get(uri)
     return journal is not None and journal.pending
+
+
+def retire(uri: str) -> bool:
+    """Let go of the journal for a store, if there is one, nothing waits in it and no run is under way.
+
+    Returns:
+        Whether there is none now.
+    """
+    journal = _journals.by_uri.get(uri)
+    if journal is not None:
+        if not journal.idle:
+            return False
+        _journals.by_uri.pop(uri, None)  # first: who logs to it after all begins another one
+        journal._finish(time.monotonic(), loud=False, adopt=False)
+    return True
 
 
 def sync_before(uri: str, timeout: float | None = None) -> bool:

@@ -39,6 +39,8 @@ _log = logging.getLogger("headrace")
 
 #: What a store says of a batch that it will never take. Anything else may be another tomorrow.
 _REFUSED = (InvalidParameter, BadRequest, NotFound, InvalidState, AlreadyExists, Conflict)
+#: How often a store may say that it is elsewhere than was thought, until that makes no sense.
+_MOVES = 20
 #: Requests that are spent to find what is refused in one batch.
 _BUDGET = 200
 
@@ -174,7 +176,7 @@ class Shipment:
             OSError: A file cannot be read, or written, now.
             Unsupported: A newer headrace wrote it.
         """
-        while True:
+        for _ in range(_MOVES):
             self._connect()
             cut = self._next()
             if cut is None:
@@ -188,6 +190,9 @@ class Shipment:
                 self._back_to(max(cut.start, self.position))
                 raise
             return True
+        raise Unavailable(
+            f"{self._destination.shown} does not say how far it is, but ever new places."
+        )
 
     def _connect(self) -> None:
         if self._route is not None:

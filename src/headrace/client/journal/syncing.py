@@ -104,9 +104,10 @@ class Sync:
         seen: set[Path] = set()
         for place in places:
             for folder in find_journals(place):
-                if folder.resolve() not in seen:
-                    seen.add(folder.resolve())
-                    self._one(folder, found)
+                seen.add(folder.resolve())
+        # A run that began in one journal may go on in a later one, which must find it at the store.
+        for folder in sorted(seen, key=lambda one: (_made(one), one)):
+            self._one(folder, found)
         return found
 
     def close(self) -> None:
@@ -202,6 +203,15 @@ class _Told(Watcher):
 
     def complain(self, message: str) -> None:
         self._tell(message)
+
+
+def _made(folder: Path) -> int:
+    """When a journal was begun; what cannot be read comes first, to be told of."""
+    try:
+        origin = origin_of(folder)
+    except (HeadraceError, OSError):
+        return 0
+    return 0 if origin is None else origin.made
 
 
 def _is_empty(folder: Path) -> bool:

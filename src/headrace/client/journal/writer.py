@@ -325,7 +325,10 @@ class Writer:
         used = sum(one.size for one in getattr(self, "segments", ()) if one.path is None)
         if used + size > self._memory_limit:
             return None
-        return MemorySegment(number, size)
+        try:
+            return MemorySegment(number, size)
+        except OSError:  # a limit on the process's memory
+            return None
 
     def _degrade(self, error: OSError) -> None:
         if not self._warned:
