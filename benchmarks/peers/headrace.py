@@ -14,7 +14,8 @@ total = 0
 for run in headrace.search_runs(search_all_experiments=True, output_format="list"):
     for key in run.data.metrics:
         if not key.startswith("system/"):
-            total += len(client.get_metric_columns(run.info.run_id, key).steps)
+            chart = client.get_metric_chart(run.info.run_id, key, buckets=1000)
+            total += sum(bucket.count for bucket in chart)
 print(total)
 """
 _JOURNAL = {"HEADRACE_TRACKING_URI": "{uri}", "HEADRACE_JOURNAL_DIR": "{folder}/journal"}
