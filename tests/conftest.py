@@ -9,9 +9,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from support.postgres import Postgres, running_postgres
 from support.server import Server
+
+
+# The same examples every time, so that a run that fails says something about the change it tests. To look
+# for new ones: HEADRACE_TEST_RANDOM=1 make test
+settings.register_profile("fixed", derandomize=True)
+if not os.environ.get("HEADRACE_TEST_RANDOM"):
+    settings.load_profile("fixed")
 
 
 @pytest.fixture(autouse=True)

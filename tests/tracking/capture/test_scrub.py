@@ -141,13 +141,9 @@ FRAGMENTS = [
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.sampled_from(FRAGMENTS), max_size=30))
-def test_lines_stay_lines_and_a_second_scrub_finds_nothing_of_the_first(parts: list[str]) -> None:
+def test_lines_stay_lines(parts: list[str]) -> None:
     before = "".join(parts).encode()
-    after = scrub(before)
-    assert after.count(b"\n") == before.count(b"\n")
-    counts: Counter[str] = Counter()
-    again = scrub(after, counts)
-    assert again.count(b"[scrubbed:") >= after.count(b"[scrubbed:")
+    assert scrub(before).count(b"\n") == before.count(b"\n")
 
 
 @settings(max_examples=40, deadline=None)
