@@ -14,7 +14,6 @@ from hypothesis import settings
 from support.postgres import Postgres, running_postgres
 from support.server import Server
 
-
 # The same examples every time, so that a run that fails says something about the change it tests. To look
 # for new ones: HEADRACE_TEST_RANDOM=1 make test
 settings.register_profile("fixed", derandomize=True)
