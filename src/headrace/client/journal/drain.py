@@ -310,7 +310,6 @@ class Drain(Watcher):
         pause = min(_SOON * 2 ** min(self._tries, 10), _LATE) * random.uniform(0.5, 1.0)
         self._tries += 1
         self._retry_at = time.monotonic() + pause
-        self._answer(away=True)
         if not self._away:
             self._away = True
             self._sent_before = self._shipment.totals.records
@@ -320,6 +319,8 @@ class Drain(Watcher):
                 f"is kept in {self._writer.folder}" if self._writer.folder else "is kept in memory",
                 _remedy(error),
             )
+        # Whoever waits has been told why by then.
+        self._answer(away=True)
 
     def _say_back(self) -> None:
         sent = self._shipment.totals.records - self._sent_before
