@@ -93,7 +93,7 @@ class _Tap:
                 pass_fds=(copy,),
                 start_new_session=True,  # Ctrl-C is for the program, whose last words we forward
             )
-        except BaseException:
+        except BaseException:  # cleans up, raises again
             for descriptor in (write, self.copy, self.real):
                 os.close(descriptor)
             raise

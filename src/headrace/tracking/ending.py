@@ -118,8 +118,7 @@ class Ending:
             text = "\n".join([*([text] if text else []), *self._threads])
         try:
             self._on_end(status, None if text is None else trimmed(text))
-        except Exception:
-            # The process is ending, and must end as it would have.
+        except Exception:  # the process is ending, and must end as it would have
             _logger.warning("The open runs could not be ended.", exc_info=True)
         finally:
             self._done.set()
