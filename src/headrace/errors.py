@@ -81,6 +81,13 @@ class MethodNotAllowed(HeadraceError):
     status = 405
 
 
+class Gone(HeadraceError):
+    """What was asked for was there once; the message says what is there now."""
+
+    error_code = "GONE"
+    status = 410
+
+
 class RequestTooLarge(HeadraceError):
     """The request body is over the server's limit."""
 
@@ -163,6 +170,7 @@ _BY_CODE: dict[str, type[HeadraceError]] = {
         InvalidState,
         BadRequest,
         InvalidParameter,
+        Gone,
     )
 }
 _BY_STATUS: dict[int, type[HeadraceError]] = {
@@ -173,6 +181,7 @@ _BY_STATUS: dict[int, type[HeadraceError]] = {
     405: MethodNotAllowed,
     408: RequestTimeout,
     409: Conflict,
+    410: Gone,
     413: RequestTooLarge,
     416: RangeNotSatisfiable,
     429: Unavailable,

@@ -308,7 +308,14 @@ def test_a_batch_of_metrics_takes_few_statements(database_url: str) -> None:
 
         sa.event.listen(engine._database._writes, "before_cursor_execute", count)
         engine.ingest(batch(50))
-        shown = [one for one in statements if not one.startswith("BEGIN")]
+        told = (
+            "BEGIN",
+            "SET",
+            "LISTEN",
+            "NOTIFY",
+            "SELECT pg_notify",
+        )  # the feed's, off the write path
+        shown = [one for one in statements if not one.startswith(told)]
         assert len(shown) <= 5, shown
         assert len(history(engine, runs[2], "c")) == 100
     finally:

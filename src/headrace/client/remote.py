@@ -8,6 +8,7 @@ import os
 import threading
 import typing
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -85,12 +86,17 @@ class RemoteStore(Store, Artifacts):
         """Send one operation and decode its answer."""
         method = operation.methods[0]
         path = operation.prefixes[0] + operation.path
+        in_path = operation.path_fields
+        if in_path:
+            values = {name: quote(getattr(request, name), safe="") for name in in_path}
+            path = operation.prefixes[0] + operation.path.format(**values)
         repeatable = operation.name not in _ONCE and (
             operation.name != "import_runs" or all(run.run_id for run in request.runs)
         )
         content: dict[str, Any]
         if method == "GET":
-            content = {"params": encode_query(request)}
+            query = encode_query(request)
+            content = {"params": [pair for pair in query if pair[0] not in in_path]}
         elif operation.binary:
             content = {
                 "content": encode_binary(request),

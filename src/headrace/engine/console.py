@@ -163,6 +163,7 @@ class ConsoleOperations(SessionBase, Consoles):
             self.connection.execute(
                 sa.select(_run.c.id).where(_run.c.id == run.id).with_for_update(key_share=True)
             )
+        self.moved(run.uuid, run.experiment_id, "console")
         lines = [
             Line(line.time, step.stream, source, _cut(text))
             for line in step.lines

@@ -7,6 +7,7 @@ its own.
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,7 +17,11 @@ import sqlalchemy as sa
 
 from headrace.engine import migrations
 from headrace.engine.database import CONNECTIONS, Database
+from headrace.engine.events.feed import Feed
+from headrace.engine.events.log import EventLog
+from headrace.engine.events.operations import EventOperations
 from headrace.engine.keys import KeyCache, SessionKeys
+from headrace.engine.lease import Lease
 from headrace.engine.metrics.compactor import Compactor
 from headrace.engine.operations import PREPARED, Session
 from headrace.engine.watch import Signs, Watch
@@ -27,6 +32,8 @@ from headrace.protocol.store import Store
 
 #: A PostgreSQL transaction that lost a deadlock is tried again this often.
 _DEADLOCK_TRIES = 5
+#: Operations that are not one transaction.
+_BY_THEMSELVES = frozenset(("list_events", "trim_events"))
 #: PostgreSQL's name of a deadlock; its message is in the language of the server.
 _DEADLOCK = "40P01"
 
@@ -76,6 +83,11 @@ class Engine(Store):
         self._pool = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="headrace-engine")
         self._compactor = Compactor(self._database, self.transact) if compact else None
         self._signs = Signs()
+        #: Wakes those who wait for what is committed.
+        self.feed = Feed(self._database)
+        #: The event log, for readers in this process.
+        self.log = EventLog(self._database)
+        self.events = EventOperations(self.log, self.feed, self.transact, self._note_trimmed)
         self._watch = Watch(self._look, start=compact, served=served)
 
     def call(self, operation: Operation, request: Any) -> Any:
@@ -84,6 +96,8 @@ class Engine(Store):
 
     def perform(self, operation: Operation, request: Any, actor: str) -> Any:
         """Carry out an operation in somebody's name."""
+        if operation.name in _BY_THEMSELVES:
+            return getattr(self.events, operation.name)(request, actor)
         if operation.reads:
             with self._database.read() as connection:
                 session = self._session(connection, actor)
@@ -98,7 +112,7 @@ class Engine(Store):
 
     def submit(self, operation: Operation, request: Any, actor: str) -> Future[Any]:
         """Like `perform`, without waiting: the future resolves when the call is durable."""
-        if self._writer is None or operation.reads:
+        if self._writer is None or operation.reads or operation.name in _BY_THEMSELVES:
             return self._in_pool(self.perform, operation, request, actor)
         if operation.name not in PREPARED:
             return self._writer.submit(self._work(operation.name, request, actor))
@@ -145,6 +159,14 @@ class Engine(Store):
                     raise
         raise AssertionError("unreachable")
 
+    def lease(self, name: str) -> Lease:
+        """A lease on what only one process per store may do at a time; it is not taken yet."""
+        return Lease(self._database, name)
+
+    def read(self) -> contextlib.AbstractContextManager[sa.Connection]:
+        """A connection in a read transaction that sees one snapshot."""
+        return self._database.read()
+
     def compact(self) -> None:
         """Compact all metric batches now, as the background compactor would in time."""
         Compactor(self._database, self.transact, start=False).run_once(everything=True)
@@ -153,6 +175,7 @@ class Engine(Store):
         """Finish accepted writes and release threads and connections."""
         self._pool.shutdown()
         self._watch.close()
+        self.feed.close()
         if self._compactor is not None:
             self._compactor.close()
         if self._writer is not None:
@@ -174,7 +197,15 @@ class Engine(Store):
             actor=actor,
             artifact_root=self._artifact_root,
             signs=self._signs,
+            feed=self.feed,
         )
+
+    def _note_trimmed(
+        self, connection: sa.Connection, actor: str, before: int, after: int
+    ) -> Callable[[], None]:
+        session = self._session(connection, actor)
+        session.emit("events.trimmed", "event_log", {"before": before, "after": after})
+        return session.committed
 
     def _work(
         self, name: str, request: Any, actor: str

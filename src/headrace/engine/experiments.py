@@ -65,9 +65,9 @@ class ExperimentOperations(SessionBase, Experiments):
                 schema.experiment_tag.insert(),
                 [{"experiment_id": number, "key": k, "value": v} for k, v in tags.items()],
             )
-        self.emit(
+        self._emit_experiment(
             "experiment.created",
-            f"experiment/{number}",
+            number,
             {"name": request.name, "artifact_location": location, "tags": tags},
         )
         return CreatedExperiment(experiment_id=str(number))
@@ -106,9 +106,9 @@ class ExperimentOperations(SessionBase, Experiments):
                 self._update(row.id, name=request.new_name, last_update_time=self.now)
         except sa.exc.IntegrityError:
             raise _name_taken(request.new_name) from None
-        self.emit(
+        self._emit_experiment(
             "experiment.renamed",
-            f"experiment/{row.id}",
+            row.id,
             {"before": {"name": row.name}, "after": {"name": request.new_name}},
         )
         return Empty()
@@ -118,7 +118,7 @@ class ExperimentOperations(SessionBase, Experiments):
         if row.deleted_time is not None:
             raise NotFound(f"No active experiment with id {row.id}: it is deleted already.")
         self._update(row.id, deleted_time=self.now, last_update_time=self.now)
-        self.emit("experiment.deleted", f"experiment/{row.id}", {"name": row.name})
+        self._emit_experiment("experiment.deleted", row.id, {"name": row.name})
         return Empty()
 
     def restore_experiment(self, request: ExperimentId) -> Empty:
@@ -133,7 +133,7 @@ class ExperimentOperations(SessionBase, Experiments):
                 f"Experiment {row.id} cannot be restored: its name '{row.name}' was taken meanwhile. "
                 "Rename the experiment that has it, then try again."
             ) from None
-        self.emit("experiment.restored", f"experiment/{row.id}", {"name": row.name})
+        self._emit_experiment("experiment.restored", row.id, {"name": row.name})
         return Empty()
 
     def set_experiment_tag(self, request: SetExperimentTag) -> Empty:
@@ -153,9 +153,9 @@ class ExperimentOperations(SessionBase, Experiments):
         )
         if before != request.value:
             self._update(row.id, last_update_time=self.now)
-            self.emit(
+            self._emit_experiment(
                 "experiment.tag.set",
-                f"experiment/{row.id}",
+                row.id,
                 {"key": request.key, "before": before, "after": request.value},
             )
         return Empty()
@@ -171,12 +171,15 @@ class ExperimentOperations(SessionBase, Experiments):
         if before is None:
             raise NotFound(f"Experiment {row.id} has no tag '{request.key}'.")
         self._update(row.id, last_update_time=self.now)
-        self.emit(
+        self._emit_experiment(
             "experiment.tag.deleted",
-            f"experiment/{row.id}",
+            row.id,
             {"key": request.key, "before": before},
         )
         return Empty()
+
+    def _emit_experiment(self, type: str, number: int, data: dict[str, Any]) -> None:
+        self.emit(type, f"experiment/{number}", data, number)
 
     # What follows is for the other noun files of this package too.
 

@@ -104,7 +104,9 @@ class IngestOperations(InputOperations, LivenessOperations, ConsoleOperations, I
         if alive:
             self.note_alive(alive, batch.silence)
         for run_id, items in rejected.by_run().items():
-            self.emit("run.logging.rejected", f"run/{run_id}", {"rejected": items})
+            run = found.get(run_id)
+            experiment = None if run is None else run.experiment_id
+            self.emit("run.logging.rejected", f"run/{run_id}", {"rejected": items}, experiment)
         position = batch.end if batch.start < batch.end else self._position(batch.writer)
         return Ingested(position=position, rejected=tuple(rejected.all))
 

@@ -9,7 +9,7 @@ import msgspec
 import sqlalchemy as sa
 
 from headrace.engine import schema
-from headrace.engine.runs import RunOperations
+from headrace.engine.runs import RunOperations, RunRow
 from headrace.entities import Dataset, DatasetInput
 from headrace.errors import InvalidParameter
 from headrace.protocol.experiments import DatasetSummaries, DatasetSummary, SearchDatasets
@@ -45,8 +45,7 @@ class InputOperations(RunOperations):
             self._log_datasets(run.id, run.uuid, run.experiment_id, request.datasets)
         if request.models:
             self._log_models(
-                run.id,
-                run.uuid,
+                run,
                 schema.MODEL_INPUT,
                 {model.model_id: 0 for model in request.models},
             )
@@ -61,8 +60,7 @@ class InputOperations(RunOperations):
             check_model_id(model.model_id)
         run = self._active_run(request.run_id)
         self._log_models(
-            run.id,
-            run.uuid,
+            run,
             schema.MODEL_OUTPUT,
             {model.model_id: model.step for model in request.models},
         )
@@ -181,9 +179,9 @@ class InputOperations(RunOperations):
             if added is not None:
                 new.append({"name": one.dataset.name, "digest": one.dataset.digest, "tags": tags})
         if new:
-            self.emit("run.datasets.logged", f"run/{run_uuid}", {"datasets": new})
+            self.emit("run.datasets.logged", f"run/{run_uuid}", {"datasets": new}, experiment)
 
-    def _log_models(self, run: int, run_uuid: str, direction: int, steps: dict[str, int]) -> None:
+    def _log_models(self, run: RunRow, direction: int, steps: dict[str, int]) -> None:
         table = schema.run_model
         statement = self.insert(table)
         changed = self.connection.execute(
@@ -194,7 +192,7 @@ class InputOperations(RunOperations):
             ).returning(table.c.model_id),
             [
                 {
-                    "run_id": run,
+                    "run_id": run.id,
                     "direction": direction,
                     "model_id": model_id,
                     "step": steps[model_id],
@@ -206,7 +204,7 @@ class InputOperations(RunOperations):
         if not new:
             return
         word = "inputs" if direction == schema.MODEL_INPUT else "outputs"
-        self.emit(f"run.model_{word}.logged", f"run/{run_uuid}", {"models": new})
+        self.emit(f"run.model_{word}.logged", f"run/{run.uuid}", {"models": new}, run.experiment_id)
 
 
 def _columns(dataset: Dataset) -> dict[str, str | None]:

@@ -73,16 +73,17 @@ class LivenessOperations(SessionBase):
             sa.update(_run)
             .where(_run.c.id.in_(due), _run.c.status == LOST)
             .values(status=RunStatus.RUNNING.value)
-            .returning(_run.c.uuid)
-        ).scalars()
+            .returning(_run.c.uuid, _run.c.experiment_id)
+        ).all()
         self.emit_many(
             [
                 (
                     "run.recovered",
                     f"run/{uuid}",
                     {"before": {"status": LOST}, "after": {"status": RunStatus.RUNNING.value}},
+                    experiment_id,
                 )
-                for uuid in sorted(recovered)
+                for uuid, experiment_id in sorted(map(tuple, recovered))
             ]
         )
         self.after.append(lambda: self.signs.wrote(due))
@@ -106,7 +107,7 @@ class LivenessOperations(SessionBase):
         )
         rows = self.connection.execute(
             self._silent(
-                heard, _run.c.id, _run.c.uuid, _run.c.status, _heartbeat.c.seen_time, _heartbeat.c.silence
+                heard, _run.c.id, _run.c.uuid, _run.c.experiment_id, _run.c.status, _heartbeat.c.seen_time, _heartbeat.c.silence
             )
             .order_by(_run.c.id)
             .limit(_MOST)
@@ -134,6 +135,7 @@ class LivenessOperations(SessionBase):
                             "seen_time": row.seen_time,
                             "silence": row.silence,
                         },
+                        row.experiment_id,
                     )
                     for row in lost
                 ]

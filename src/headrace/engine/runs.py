@@ -70,7 +70,8 @@ MAX_IMPORTED_POINTS = 100_000
 
 _run = schema.run
 _experiment = schema.experiment
-_ENDED = {
+_ENDED = (RunStatus.FINISHED, RunStatus.FAILED, RunStatus.KILLED)
+_STATUS_EVENTS = {
     RunStatus.FINISHED: "run.finished",
     RunStatus.FAILED: "run.failed",
     RunStatus.KILLED: "run.killed",
@@ -156,15 +157,18 @@ class RunOperations(ExperimentOperations, Runs):
             values["end_time"] = request.end_time
         if values:
             self._update_run(run.id, values)
-            word = (
-                _ENDED[request.status] if "status" in values and request.status else "run.updated"
-            )
-            if before.status == LOST and request.status is RunStatus.RUNNING:
-                word = "run.recovered"
+            word = "run.updated"
+            if "status" in values and request.status:
+                word = _STATUS_EVENTS[request.status]
+                if request.status is RunStatus.RUNNING and before.status == LOST:
+                    word = "run.recovered"
+                elif request.status is RunStatus.RUNNING and before.status in _ENDED:
+                    word = "run.resumed"
             self.emit(
                 word,
                 f"run/{run.uuid}",
                 {"before": {key: getattr(before, key) for key in values}, "after": values},
+                run.experiment_id,
             )
         if request.status is not None:
             end_signs(self, run.id)  # ended; or taken up, maybe by a client that gives no signs
@@ -176,7 +180,7 @@ class RunOperations(ExperimentOperations, Runs):
         run = self._run(request.run_id)
         if run.deleted_time is None:
             self._update_run(run.id, {"deleted_time": self.now})
-            self.emit("run.deleted", f"run/{run.uuid}", {})
+            self.emit("run.deleted", f"run/{run.uuid}", {}, run.experiment_id)
         return Empty()
 
     def restore_run(self, request: RunId) -> Empty:
@@ -188,7 +192,7 @@ class RunOperations(ExperimentOperations, Runs):
             )
         if run.deleted_time is not None:
             self._update_run(run.id, {"deleted_time": None})
-            self.emit("run.restored", f"run/{run.uuid}", {})
+            self.emit("run.restored", f"run/{run.uuid}", {}, run.experiment_id)
         return Empty()
 
     def log_metric(self, request: LogMetric) -> Empty:
@@ -228,7 +232,12 @@ class RunOperations(ExperimentOperations, Runs):
             raise NotFound(f"Run '{run.uuid}' has no tag '{request.key}'.")
         if request.key == PARENT_TAG:
             self._update_run(run.id, {"parent_uuid": None})
-        self.emit("run.tag.deleted", f"run/{run.uuid}", {"key": request.key, "before": before})
+        self.emit(
+            "run.tag.deleted",
+            f"run/{run.uuid}",
+            {"key": request.key, "before": before},
+            run.experiment_id,
+        )
         return Empty()
 
     def log_batch(self, request: LogBatch) -> Empty:
@@ -302,6 +311,7 @@ class RunOperations(ExperimentOperations, Runs):
                         "params": params[run.run_id],
                         "imported": True,
                     },
+                    int(run.experiment_id),
                 )
                 for run in runs
             ]
@@ -400,6 +410,7 @@ class RunOperations(ExperimentOperations, Runs):
             "run.created",
             f"run/{run_id}",
             {"experiment_id": str(experiment_id), "run_name": name, "tags": tags},
+            experiment_id,
         )
         return number
 
@@ -472,7 +483,7 @@ class RunOperations(ExperimentOperations, Runs):
         if inserted:
             self.keys.discover(run.experiment_id, schema.KIND_PARAM, inserted)
             new = {key: params[key] for key, number in keys.items() if number in inserted}
-            self.emit("run.params.logged", f"run/{run.uuid}", {"params": new})
+            self.emit("run.params.logged", f"run/{run.uuid}", {"params": new}, run.experiment_id)
         return refused
 
     def _set_tags(self, run: RunRow, tags: Mapping[str, str]) -> None:
@@ -510,6 +521,7 @@ class RunOperations(ExperimentOperations, Runs):
                 "run.renamed",
                 f"run/{run.uuid}",
                 {"before": before.get(RUN_NAME_TAG), "after": changed[RUN_NAME_TAG]},
+                run.experiment_id,
             )
         self.emit(
             "run.tags.set",
@@ -518,6 +530,7 @@ class RunOperations(ExperimentOperations, Runs):
                 "before": {key: before[key] for key in changed if key in before},
                 "after": changed,
             },
+            run.experiment_id,
         )
 
 

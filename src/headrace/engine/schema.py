@@ -306,6 +306,7 @@ console_open = Table(
     sqlite_with_rowid=False,
 )
 
+# The event log (docs/internals/events.md). `seq` is drawn by `headrace.engine.events.numbering`.
 event = Table(
     "event",
     metadata,
@@ -315,7 +316,35 @@ event = Table(
     Column("subject", Text, nullable=False),
     Column("actor", Text, nullable=False),
     Column("data", Text, nullable=False),  # JSON object
+    # The experiment that the change belongs to; NULL when to none.
+    Column("experiment_id", Id),
     sqlite_autoincrement=True,
+)
+Index("ix_event_subject", event.c.subject, event.c.seq)
+Index(
+    "ix_event_experiment",
+    event.c.experiment_id,
+    event.c.seq,
+    sqlite_where=text("experiment_id IS NOT NULL"),
+    postgresql_where=text("experiment_id IS NOT NULL"),
+)
+Index("ix_event_time", event.c.time, event.c.seq)
+
+# One row: which log this is, and how much of it was trimmed.
+event_log = Table(
+    "event_log",
+    metadata,
+    Column("id", Text, primary_key=True),  # a UUID, the events' source
+    Column("trimmed", BigInteger, nullable=False),  # the greatest number that was trimmed
+)
+
+# How far readers of the log that keep their place here have come, by name: webhooks, rules.
+event_cursor = Table(
+    "event_cursor",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 #: Tables that hold rows of one run, in the order in which a purge empties them.

@@ -8,16 +8,18 @@ that `headrace.engine.engine.Engine` begins and ends; it never commits.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
-from headrace.engine import schema
-from headrace.engine.database import insert, insert_many
+from headrace.engine.database import insert
+from headrace.engine.events.feed import Feed
+from headrace.engine.events.numbering import append
 from headrace.engine.keys import SessionKeys
 from headrace.engine.watch import Signs
+from headrace.protocol.catalogue import EVENT_TYPES
 from headrace.protocol.operation import Interface
 
 _json = msgspec.json.Encoder()
@@ -32,6 +34,7 @@ class SessionBase(Interface):
         actor: Who asks: a user name, empty when unknown.
         artifact_root: URI below which experiments without a location of their own keep artifacts.
         signs: Which runs were lately written to be alive.
+        feed: Tells those who wait what was committed.
         after: What to do once the transaction has committed.
         now: Milliseconds since the Unix epoch, one reading for the whole transaction.
     """
@@ -44,42 +47,66 @@ class SessionBase(Interface):
         actor: str,
         artifact_root: str,
         signs: Signs | None = None,
+        feed: Feed | None = None,
     ) -> None:
         self.connection = connection
         self.keys = keys
         self.actor = actor
         self.artifact_root = artifact_root
         self.signs = signs or Signs()
+        self.feed = feed
         self.after: list[Callable[[], None]] = [keys.publish]
         self.now = time.time_ns() // 1_000_000
+        #: What `headrace.engine.events.feed.Feed` is told after the commit.
+        self.feed_events = False
+        self.feed_moves: dict[tuple[str, str], int] = {}
 
     def committed(self) -> None:
         """Do what is left to do after the commit."""
         for step in self.after:
             step()
+        if self.feed is not None and (self.feed_events or self.feed_moves):
+            self.feed.committed(self.feed_events, self.feed_moves)
 
     def insert(self, table: sa.Table) -> Any:
         """An INSERT that knows ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""
         return insert(self.connection, table)
 
-    def emit(self, type: str, subject: str, data: dict[str, Any]) -> None:
+    def emit(
+        self, type: str, subject: str, data: dict[str, Any], experiment: int | None = None
+    ) -> None:
         """Append an event to the log, in this transaction.
 
         Args:
-            type: Dotted word, noun first: ``run.created``.
-            subject: ``run/<run_id>`` or ``experiment/<experiment_id>``.
+            type: One of `headrace.protocol.catalogue.EVENT_TYPES`.
+            subject: What changed: ``run/<run_id>``, ``experiment/<experiment_id>``.
             data: JSON object; ``before`` and ``after`` where something was replaced.
+            experiment: Number of the experiment that the change belongs to.
         """
-        self.emit_many([(type, subject, data)])
+        self.emit_many([(type, subject, data, experiment)])
 
-    def emit_many(self, events: list[tuple[str, str, dict[str, Any]]]) -> None:
-        """Append several events, in order."""
-        insert_many(
+    def emit_many(self, events: Sequence[tuple[str, str, dict[str, Any], int | None]]) -> None:
+        """Append several events, in order; each as `emit` has it."""
+        if not events:
+            return
+        for event in events:
+            if event[0] not in EVENT_TYPES:
+                raise KeyError(f"{event[0]} is in no catalogue; add it to protocol/catalogue.py.")
+        append(
             self.connection,
-            schema.event,
-            ("time", "type", "subject", "actor", "data"),
             [
-                (self.now, type, subject, self.actor, _json.encode(data).decode())
-                for type, subject, data in events
+                (self.now, type, subject, self.actor, _json.encode(data).decode(), experiment)
+                for type, subject, data, experiment in events
             ],
         )
+        self.feed_events = True
+
+    def moved(self, run_uuid: str, experiment: int, what: str) -> None:
+        """Note that a run got what is no event: listeners are told once the transaction has committed.
+
+        Args:
+            run_uuid: The run's public id.
+            experiment: Its experiment's number.
+            what: ``metrics`` or ``console``.
+        """
+        self.feed_moves[run_uuid, what] = experiment

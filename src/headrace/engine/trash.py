@@ -128,7 +128,12 @@ class TrashOperations(InputOperations, Trash):
         self._purge_datasets({run.experiment_id for run in runs})
         self.emit_many(
             [
-                ("run.purged", f"run/{run.uuid}", {"experiment_id": str(run.experiment_id)})
+                (
+                    "run.purged",
+                    f"run/{run.uuid}",
+                    {"experiment_id": str(run.experiment_id)},
+                    run.experiment_id,
+                )
                 for run in runs
             ]
         )
@@ -158,7 +163,7 @@ class TrashOperations(InputOperations, Trash):
         self.keys.purged()
         self.emit_many(
             [
-                ("experiment.purged", f"experiment/{one.id}", {"name": one.name})
+                ("experiment.purged", f"experiment/{one.id}", {"name": one.name}, one.id)
                 for one in experiments
             ]
         )

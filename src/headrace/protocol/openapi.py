@@ -106,13 +106,21 @@ def _operation(operation: Operation, method: str, components: dict[str, Schema])
         },
     }
     request = components[operation.request.__name__]
-    if method == "GET":
-        required = request.get("required", ())
-        described["parameters"] = [
-            {"name": name, "in": "query", "required": name in required, "schema": schema}
-            for name, schema in request.get("properties", {}).items()
-        ]
-    else:
+    required = request.get("required", ())
+    in_path = operation.path_fields
+    parameters = [
+        {
+            "name": name,
+            "in": "path" if name in in_path else "query",
+            "required": name in required,
+            "schema": schema,
+        }
+        for name, schema in request.get("properties", {}).items()
+        if method == "GET" or name in in_path
+    ]
+    if parameters:
+        described["parameters"] = parameters
+    if method != "GET":
         described["requestBody"] = {
             "required": True,
             "content": {kind: {"schema": _ref(operation.request.__name__)} for kind in kinds},

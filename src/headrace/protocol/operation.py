@@ -16,6 +16,7 @@ remote store sends it over HTTP; the engine opens a transaction around it).
 from __future__ import annotations
 
 import functools
+import re
 import typing
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, cast
@@ -28,6 +29,7 @@ from headrace.protocol.limits import refuse_nul
 F = TypeVar("F", bound=Callable[..., Any])
 
 _encoder = msgspec.json.Encoder()
+_FIELD = re.compile(r"\{([a-z_]+)\}")
 
 #: Where MLflow's operations are served: for clients, for browsers, and the alias old clients use.
 MLFLOW_PREFIXES = ("/api/2.0", "/ajax-api/2.0", "/api/2.0/preview", "/ajax-api/2.0/preview")
@@ -57,7 +59,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: Name of the method, unique over the whole protocol.
         methods: HTTP methods it answers to; the first is the one our client uses.
-        path: Path below each prefix.
+        path: Path below each prefix; ``{name}`` in it is the request's field of that name.
         prefixes: Where the path is served; the first is the one our client uses.
         request: Struct that the body (or, for GET, the query) decodes to.
         response: Struct of the answer.
@@ -78,6 +80,11 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     reads: bool
     summary: str
     binary: bool = False
+
+    @property
+    def path_fields(self) -> tuple[str, ...]:
+        """Fields of the request that stand in the path."""
+        return tuple(_FIELD.findall(self.path))
 
     def routes(self) -> Iterator[tuple[str, str]]:
         """Every (HTTP method, full path) that reaches this operation."""
@@ -148,7 +155,8 @@ def operation(
 
     Args:
         method: HTTP method, or several; the first is canonical.
-        path: Path below the prefixes, starting with a slash.
+        path: Path below the prefixes, starting with a slash. A part of it may be ``{field}``: a required
+            text field of the request, percent-encoded.
         permission: ``noun:verb`` that the caller needs.
         prefixes: Where it is served.
         reads: True when the operation changes nothing.

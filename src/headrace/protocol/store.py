@@ -7,6 +7,7 @@ They raise the same errors and pass the same suite (tests/conformance).
 from __future__ import annotations
 
 from headrace.protocol.console import Consoles
+from headrace.protocol.events import Events
 from headrace.protocol.experiments import Experiments
 from headrace.protocol.ingest import Ingest
 from headrace.protocol.logged_models import LoggedModels
@@ -15,7 +16,7 @@ from headrace.protocol.runs import Runs
 from headrace.protocol.trash import Trash
 
 
-class Store(Experiments, Runs, Ingest, Consoles, Metrics, LoggedModels, Trash):
+class Store(Experiments, Runs, Ingest, Consoles, Metrics, LoggedModels, Trash, Events):
     """The tracking operations together."""
 
     def close(self) -> None:

@@ -59,13 +59,22 @@ _encoder = msgspec.json.Encoder()
 _binary_encoder = msgspec.msgpack.Encoder()
 
 
-def decode_body(operation: Operation, body: bytes) -> Request:
+def decode_body(
+    operation: Operation, body: bytes, path: Mapping[str, str] | None = None
+) -> Request:
     """The request in a JSON body. An empty body means no fields.
+
+    Args:
+        operation: What is asked for.
+        body: As it came.
+        path: Fields that stand in the path; they have the last word.
 
     Raises:
         BadRequest: The body is not JSON, not UTF-8, or not an object.
         InvalidParameter: A field is missing, has the wrong type, or breaks its limit.
     """
+    if path:
+        return _convert(operation, {**_parse(body), **path})
     # A NUL can only come escaped. Most bodies escape nothing, and one byte is found faster than six.
     if b"\\" not in body or b"\\u0000" not in body:
         try:
@@ -75,8 +84,10 @@ def decode_body(operation: Operation, body: bytes) -> Request:
     return _convert(operation, _parse(body))
 
 
-def decode_binary(operation: Operation, body: bytes) -> Request:
-    """The request in a MessagePack body. An empty body means no fields.
+def decode_binary(
+    operation: Operation, body: bytes, path: Mapping[str, str] | None = None
+) -> Request:
+    """The request in a MessagePack body. An empty body means no fields; `path` as for `decode_body`.
 
     Text of operations that are declared ``binary`` may hold NUL characters: those operations judge each
     thing by itself, and refuse it there.
@@ -85,7 +96,7 @@ def decode_binary(operation: Operation, body: bytes) -> Request:
         BadRequest: The body is not MessagePack, its text not UTF-8, or it is not a map.
         InvalidParameter: A field is missing, has the wrong type, or breaks its limit.
     """
-    if operation.binary or b"\x00" not in body:
+    if not path and (operation.binary or b"\x00" not in body):
         try:
             return _binary_decoder(operation.request).decode(body or _NO_FIELDS)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -104,11 +115,15 @@ def decode_binary(operation: Operation, body: bytes) -> Request:
         ) from None
     if not isinstance(fields, dict) or not all(isinstance(name, str) for name in fields):
         raise BadRequest("The request body is no MessagePack map with text as keys; send one.")
-    return _convert(operation, fields)
+    return _convert(operation, {**fields, **(path or {})})
 
 
-def decode_query(operation: Operation, query: Sequence[tuple[str, str]]) -> Request:
-    """The request in a query string, given as decoded (name, value) pairs.
+def decode_query(
+    operation: Operation,
+    query: Sequence[tuple[str, str]],
+    path: Mapping[str, str] | None = None,
+) -> Request:
+    """The request in a query string, given as decoded (name, value) pairs; `path` as for `decode_body`.
 
     A repeated name is a repeated field.
 
@@ -130,7 +145,7 @@ def decode_query(operation: Operation, query: Sequence[tuple[str, str]]) -> Requ
                     f"Parameter '{name}' of {operation.name} was given {len(values)} times: give it once."
                 )
             fields[name] = values[0]
-    return _convert(operation, fields)
+    return _convert(operation, {**fields, **(path or {})})
 
 
 def encode_query(request: Request) -> list[tuple[str, str]]:

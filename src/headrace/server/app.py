@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -69,7 +70,7 @@ class App:
         """Put an application together.
 
         Args:
-            routes: Handlers by path and method.
+            routes: Handlers by path and method; ``{name}`` in a path stands for any text without a slash.
             streams: Starlette routes for what has parameters in its path or streams its body.
             policy: Host and Origin checks; None: none.
             authorise: Asked before every Starlette route, with its path parameters; operations ask
@@ -81,6 +82,9 @@ class App:
             close: Releases what the handlers use.
         """
         self._routes = routes
+        self._open_routes = [
+            (_pattern(path), methods) for path, methods in routes.items() if "{" in path
+        ]
         self._streams = tuple(streams)
         self._policy = policy
         self._authorise = authorise
@@ -162,12 +166,23 @@ class App:
                 policy.check_origin(origin, exchange.method, host)
         methods = self._routes.get(exchange.path)
         if methods is None:
+            methods = self._open_route(exchange)
+        if methods is None:
             await self._stream(exchange, answer, scope)
             return
         handler = methods.get(exchange.method)
         if handler is None:
             handler = self._implied(exchange, methods)
         await answer.reply(await handler(exchange))
+
+    def _open_route(self, exchange: Exchange) -> Mapping[str, Handler] | None:
+        """The handlers of a route with open places that the path fits."""
+        for pattern, methods in self._open_routes:
+            found = pattern.fullmatch(exchange.path)
+            if found is not None:
+                exchange.path_fields = found.groupdict()
+                return methods
+        return None
 
     def _implied(self, exchange: Exchange, methods: Mapping[str, Any]) -> Handler:
         """The handler for a method that a path has without saying so: HEAD and OPTIONS."""
@@ -226,6 +241,14 @@ class App:
         message = error.message.encode(errors="backslashreplace").decode()
         body = encode({**error.wire(), "message": message})
         return Reply(body, status=error.status, headers=headers)
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    """What the paths of a route with open places look like."""
+    parts = re.split(r"\{([a-z_]+)\}", path)
+    parts[::2] = map(re.escape, parts[::2])
+    parts[1::2] = [f"(?P<{name}>[^/]+)" for name in parts[1::2]]
+    return re.compile("".join(parts))
 
 
 class _Answer:

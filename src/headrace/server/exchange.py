@@ -29,6 +29,7 @@ class Exchange:
         headers: By lower-case name; of a repeated header the last.
         receive: Gives the body.
         request_id: Names this request in answer and log.
+        path_fields: What stands in the places of a path that a route leaves open.
         operation: Name for metrics and log; ``unmatched`` while no handler is known.
     """
 
@@ -38,6 +39,7 @@ class Exchange:
         "method",
         "operation",
         "path",
+        "path_fields",
         "query",
         "receive",
         "request_id",
@@ -51,6 +53,7 @@ class Exchange:
         self.receive = receive
         self.request_id = request_id
         self.operation = UNMATCHED
+        self.path_fields: Mapping[str, str] | None = None
         self._actor: str | None = None
 
     @property

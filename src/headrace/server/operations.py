@@ -76,7 +76,7 @@ class _OperationHandler:
         operation = self._operation
         exchange.operation = operation.name
         if exchange.method in ("GET", "HEAD"):
-            request = decode_query(operation, query_pairs(exchange.query))
+            request = decode_query(operation, query_pairs(exchange.query), exchange.path_fields)
         else:
             decode = decode_body
             if self._native and is_msgpack(exchange):
@@ -84,7 +84,7 @@ class _OperationHandler:
             else:
                 check_content_type(exchange, binary=self._native)
             body = await read_body(exchange.receive, exchange.headers, self._max_body)
-            request = decode(operation, body)
+            request = decode(operation, body, exchange.path_fields)
         actor = exchange.actor
         self._authorise(exchange, operation.permission, request)
         response = await self._bridge.wait(self._submit(operation, request, actor))

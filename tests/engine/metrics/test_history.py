@@ -266,7 +266,10 @@ def test_new_series_and_first_odd_values_are_events(store: MetricStore) -> None:
             else f"SELECT type, data FROM event WHERE subject = 'run/{run_id}' AND type LIKE 'metric.%' ORDER BY seq"
         )
         found = [tuple(row) for row in rows]
-    assert found == [("metric.created", '{"keys":["m"]}'), ("metric.nonfinite", '{"keys":["m"]}')]
+    assert found == [
+        ("metric.created", '{"keys":["m"]}'),
+        ("metric.nonfinite", '{"keys":["m"],"nan":[],"infinite":["m"]}'),
+    ]
 
 
 def test_points_of_a_logged_model_are_kept_under_it(store: MetricStore) -> None:

@@ -51,7 +51,8 @@ def record(
         return
     data, rows, names = _columns(session, run_id, experiment_id, points)
     session.keys.discover(experiment_id, schema.KIND_METRIC, names)
-    _store(session, [(run_id, len(points), data)], rows, {run_id: run_uuid}, names)
+    run = (run_uuid, experiment_id)
+    _store(session, [(run_id, len(points), data)], rows, {run_id: run}, names)
     _record_for_models(session, ((run_id, names, points),))
 
 
@@ -79,14 +80,15 @@ def record_columns(session: SessionBase, runs: Sequence[tuple[int, int, RunPoint
     rows.sort(key=lambda row: row[:2])
     for experiment_id in sorted(discovered):
         session.keys.discover(experiment_id, schema.KIND_METRIC, discovered[experiment_id])
-    _store(session, batches, rows, {run[0]: run[2].run_id for run in runs}, names)
+    known = {number: (points.run_id, experiment) for number, experiment, points in runs}
+    _store(session, batches, rows, known, names)
 
 
 def _store(
     session: SessionBase,
     batches: Sequence[tuple[int, int, bytes]],
     rows: list[_Row],
-    run_uuids: Mapping[int, str],
+    runs: Mapping[int, tuple[str, int]],
     names: Mapping[int, str],
 ) -> None:
     """Write batch rows and summary rows, and the events that follow from them.
@@ -95,20 +97,31 @@ def _store(
         session: In a write transaction.
         batches: Rows of ``metric_batch``.
         rows: Rows of ``metric_summary`` in the order of their runs and keys.
-        run_uuids: Public ids of the runs.
+        runs: Public id and experiment number of each run.
         names: Of the keys.
     """
-    odd = [row[:2] for row in rows if _has_nonfinite(row)]
-    new_to_it = _never_nonfinite(session, odd) if odd else []
+    odd = {row[:2]: row for row in rows if _has_nonfinite(row)}
+    new_to_it = _never_nonfinite(session, list(odd)) if odd else []
     counts = _write(session.connection, batches, rows)
-    created = [row[:2] for row in rows if counts[row[0], row[1]] == row[_COUNT]]
-    events: list[tuple[str, str, dict[str, Any]]] = []
-    for word, found in (("metric.created", created), ("metric.nonfinite", new_to_it)):
-        keys: dict[int, list[str]] = {}
-        for run_id, key in found:
-            keys.setdefault(run_id, []).append(names[key])
-        events += [(word, f"run/{run_uuids[run_id]}", {"keys": keys[run_id]}) for run_id in keys]
+    created: dict[int, list[str]] = {}
+    for row in rows:
+        if counts[row[0], row[1]] == row[_COUNT]:
+            created.setdefault(row[0], []).append(names[row[1]])
+    nonfinite: dict[int, list[_Row]] = {}
+    for one in new_to_it:
+        nonfinite.setdefault(one[0], []).append(odd[one])
+    events: list[tuple[str, str, dict[str, Any], int]] = []
+    for run_id, keys in created.items():
+        uuid, experiment = runs[run_id]
+        events.append(("metric.created", f"run/{uuid}", {"keys": keys}, experiment))
+    for run_id, summaries in nonfinite.items():
+        uuid, experiment = runs[run_id]
+        events.append(
+            ("metric.nonfinite", f"run/{uuid}", _nonfinite_data(summaries, names), experiment)
+        )
     session.emit_many(events)
+    for uuid, experiment in runs.values():
+        session.moved(uuid, experiment, "metrics")
 
 
 def record_many(
@@ -131,10 +144,12 @@ def record_many(
         named.append((run_id, names, points))
         discovered.setdefault(experiment_id, set()).update(names)
         subject = f"run/{run_uuid}"
-        events.append(("metric.created", subject, {"keys": list(names.values())}))
-        odd = [names[row[1]] for row in rows if _has_nonfinite(row)]
+        events.append(("metric.created", subject, {"keys": list(names.values())}, experiment_id))
+        odd = [row for row in rows if _has_nonfinite(row)]
         if odd:
-            events.append(("metric.nonfinite", subject, {"keys": odd}))
+            told = _nonfinite_data(odd, names)
+            events.append(("metric.nonfinite", subject, told, experiment_id))
+        session.moved(run_uuid, experiment_id, "metrics")
     if not batches:
         return
     for experiment_id, keys in discovered.items():
@@ -233,6 +248,17 @@ _MAX = _SUMMARY.index("max_value")
 
 def _has_nonfinite(row: _Row) -> bool:
     return row[_NAN_COUNT] > 0 or row[_MIN] in _NOT_FINITE or row[_MAX] in _NOT_FINITE
+
+
+def _nonfinite_data(rows: Iterable[_Row], names: Mapping[int, str]) -> dict[str, Any]:
+    """What ``metric.nonfinite`` says of summaries."""
+    rows = list(rows)
+    infinite = [row for row in rows if row[_MIN] in _NOT_FINITE or row[_MAX] in _NOT_FINITE]
+    return {
+        "keys": [names[row[1]] for row in rows],
+        "nan": [names[row[1]] for row in rows if row[_NAN_COUNT] > 0],
+        "infinite": [names[row[1]] for row in infinite],
+    }
 
 
 def _never_nonfinite(session: SessionBase, series: list[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -1,0 +1,262 @@
+"""Every type of event that there is: what it says, about what, with which data.
+
+An event whose type is not here cannot be emitted. docs/events.md is made from this table
+(``python -m headrace.protocol.catalogue``).
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import re
+
+import msgspec
+
+from headrace.errors import InvalidParameter
+
+
+class EventType(msgspec.Struct, frozen=True):
+    """One type of event.
+
+    Attributes:
+        name: Dotted word, noun first.
+        subject: The form of its subject.
+        meaning: When it is written.
+        data: Its fields, each with what it holds.
+        planned: Nothing writes it yet; the name is taken so that webhooks can ask for it.
+    """
+
+    name: str
+    subject: str
+    meaning: str
+    data: dict[str, str] = {}
+    planned: bool = False
+
+
+_EXPERIMENT = "experiment/<experiment_id>"
+_RUN = "run/<run_id>"
+_WEBHOOK = "webhook/<webhook_id>"
+_RULE = "rule/<name>"
+_MODEL = "registered_model/<name>"
+_VERSION = "model_version/<name>/<version>"
+_PROMPT = "prompt/<name>"
+_PROMPT_VERSION = "prompt_version/<name>/<version>"
+
+_STATUS = {
+    "before": "`status`, and `end_time` if it changed",
+    "after": "the same fields as they are now",
+}
+_TAG = {"key": "the tag's", "before": "its value, null when it is new", "after": "its value now"}
+_TAG_GONE = {"key": "the tag's", "before": "the value it had"}
+_NAMED = {"name": "the experiment's"}
+_FIRED = {
+    "rule": "its name",
+    "group": "what the rule watches apart: a run's id, an experiment's, or empty",
+    "severity": "`info`, `warn`, `error` or `critical`",
+    "title": "one line for people",
+    "text": "more for people",
+    "values": "what the condition saw",
+    "firing": "number of the firing; its *resolved* event has the same",
+    "cause": "number of the event that led to it, if one did",
+}
+
+_ALL = (
+    EventType(
+        "experiment.created", _EXPERIMENT, "An experiment was made.",
+        {"name": "its name", "artifact_location": "null: below the store's own root", "tags": "its tags"},
+    ),
+    EventType(
+        "experiment.renamed", _EXPERIMENT, "It has another name.",
+        {"before": "`name`", "after": "`name`"},
+    ),
+    EventType("experiment.deleted", _EXPERIMENT, "It is in the trash, its runs with it.", _NAMED),
+    EventType("experiment.restored", _EXPERIMENT, "It came back from the trash.", _NAMED),
+    EventType("experiment.purged", _EXPERIMENT, "It is gone for good.", _NAMED),
+    EventType("experiment.tag.set", _EXPERIMENT, "A tag was set to another value.", _TAG),
+    EventType("experiment.tag.deleted", _EXPERIMENT, "A tag was deleted.", _TAG_GONE),
+    EventType(
+        "run.created", _RUN, "A run began, or was imported.",
+        {
+            "experiment_id": "its experiment's", "run_name": "its name", "tags": "its tags",
+            "status": "imported runs: their status", "params": "imported runs: their params",
+            "imported": "true for imported runs",
+        },
+    ),
+    EventType("run.started", _RUN, "A scheduled run began.", _STATUS),
+    EventType("run.scheduled", _RUN, "It waits to be run.", _STATUS),
+    EventType("run.resumed", _RUN, "It had ended, and runs again.", _STATUS),
+    EventType("run.finished", _RUN, "It ended well.", _STATUS),
+    EventType("run.failed", _RUN, "It ended with an error.", _STATUS),
+    EventType("run.killed", _RUN, "It was ended from outside.", _STATUS),
+    EventType(
+        "run.lost", _RUN, "It gave no sign of life for too long.",
+        {
+            "before": "`status`", "after": "`status`",
+            "seen_time": "its last sign of life, milliseconds since the Unix epoch",
+            "silence": "how long it may be silent, milliseconds",
+        },
+    ),
+    EventType(
+        "run.recovered", _RUN, "A lost run spoke, or was taken up.",
+        {"before": "`status`", "after": "`status`"},
+    ),
+    EventType(
+        "run.updated", _RUN, "Its end time was changed, and nothing else.",
+        {"before": "`end_time`", "after": "`end_time`"},
+    ),
+    EventType(
+        "run.renamed", _RUN, "It has another name.",
+        {"before": "the name, null when it had none", "after": "the name"},
+    ),
+    EventType("run.deleted", _RUN, "It is in the trash."),
+    EventType("run.restored", _RUN, "It came back from the trash."),
+    EventType("run.purged", _RUN, "It is gone for good.", {"experiment_id": "its experiment's"}),
+    EventType(
+        "run.stop.requested", _RUN, "Somebody, or a rule, wants it to stop.",
+        {"reason": "why, for people", "rule": "the rule that wants it, if one does"},
+    ),
+    EventType("run.params.logged", _RUN, "Params were logged.", {"params": "the new ones"}),
+    EventType(
+        "run.tags.set", _RUN, "Tags were set to other values.",
+        {"before": "values of those that were there", "after": "all that changed"},
+    ),
+    EventType("run.tag.deleted", _RUN, "A tag was deleted.", _TAG_GONE),
+    EventType(
+        "run.datasets.logged", _RUN, "Data sets that it read were logged.",
+        {"datasets": "`name`, `digest` and `tags` of each new one"},
+    ),
+    EventType(
+        "run.model_inputs.logged", _RUN, "Models that it read were logged.",
+        {"models": "step by model id"},
+    ),
+    EventType(
+        "run.model_outputs.logged", _RUN, "Models that it made were logged.",
+        {"models": "step by model id"},
+    ),
+    EventType(
+        "run.artifacts.logged", _RUN, "Files were stored, or replaced.",
+        {"artifacts": "`path`, and `size` in bytes where it is known, of each; at most 100",
+         "count": "how many files"},
+    ),
+    EventType(
+        "run.alert.raised", _RUN, "The run's own code raised an alert.",
+        {"title": "one line for people", "text": "more for people",
+         "severity": "`info`, `warn`, `error` or `critical`"},
+    ),
+    EventType(
+        "run.logging.rejected", _RUN,
+        "A journal held what cannot be applied. The run may be one that never was.",
+        {"rejected": "`what` and `message` of each thing"},
+    ),
+    EventType("metric.created", _RUN, "Metrics got their first point in this run.", {"keys": "their keys"}),
+    EventType(
+        "metric.nonfinite", _RUN, "Metrics got their first NaN or infinity in this run.",
+        {"keys": "their keys", "nan": "those that were NaN", "infinite": "those that were infinite"},
+    ),
+    EventType(
+        "metric.last", _RUN, "The run ended; these are the metrics that it ended with.",
+        {"metrics": "by key: `value` (NaN and infinities as text), `step`, `min`, `max`, `count`; at most 1000"},
+    ),
+    EventType(
+        "webhook.created", _WEBHOOK, "A webhook was made.",
+        {"name": "its name", "url": "its target, without credentials", "types": "what it asks for"},
+    ),
+    EventType(
+        "webhook.updated", _WEBHOOK, "A webhook was changed.",
+        {"name": "its name", "before": "fields that changed, secrets left out", "after": "the same fields"},
+    ),
+    EventType("webhook.deleted", _WEBHOOK, "A webhook was deleted.", {"name": "its name"}),
+    EventType(
+        "webhook.delivery.parked", _WEBHOOK, "An event could not be delivered, and is tried no more.",
+        {"name": "the webhook's", "delivery_id": "the delivery's", "event": "number of the event",
+         "attempts": "how often it was tried", "error": "what happened last"},
+    ),
+    EventType("rule.created", _RULE, "A rule was made.", {"after": "the rule"}),
+    EventType("rule.updated", _RULE, "A rule was changed.", {"before": "the rule", "after": "the rule"}),
+    EventType("rule.deleted", _RULE, "A rule was deleted.", {"before": "the rule"}),
+    EventType("rule.fired", _RULE, "A rule's condition came true.", _FIRED),
+    EventType("rule.resolved", _RULE, "What made it fire is over.", _FIRED),
+    EventType(
+        "rule.action.done", _RULE, "An action of a firing was carried out.",
+        {"rule": "its name", "firing": "number of the firing", "action": "which", "detail": "what came of it"},
+    ),
+    EventType(
+        "rule.action.failed", _RULE, "An action of a firing failed.",
+        {"rule": "its name", "firing": "number of the firing", "action": "which", "error": "why"},
+    ),
+    EventType(
+        "events.trimmed", "event_log", "Old events were removed from the log.",
+        {"before": "the least number that there was", "after": "the least number that there is"},
+    ),
+    EventType("registered_model.created", _MODEL, "A registered model was made.", planned=True),
+    EventType("registered_model.updated", _MODEL, "Its description was changed.", planned=True),
+    EventType("registered_model.renamed", _MODEL, "It has another name.", planned=True),
+    EventType("registered_model.deleted", _MODEL, "It was deleted, its versions with it.", planned=True),
+    EventType("registered_model.tag.set", _MODEL, "A tag was set.", planned=True),
+    EventType("registered_model.tag.deleted", _MODEL, "A tag was deleted.", planned=True),
+    EventType("model_version.created", _VERSION, "A version was registered.", planned=True),
+    EventType("model_version.updated", _VERSION, "Its description was changed.", planned=True),
+    EventType("model_version.deleted", _VERSION, "It was deleted.", planned=True),
+    EventType("model_version.stage.changed", _VERSION, "It moved to another stage.", planned=True),
+    EventType("model_version.tag.set", _VERSION, "A tag was set.", planned=True),
+    EventType("model_version.tag.deleted", _VERSION, "A tag was deleted.", planned=True),
+    EventType("model_version.alias.created", _VERSION, "An alias points to it now.", planned=True),
+    EventType("model_version.alias.deleted", _VERSION, "An alias was taken from it.", planned=True),
+    EventType("logged_model.created", "logged_model/<model_id>", "A model was logged.", planned=True),
+    EventType("logged_model.updated", "logged_model/<model_id>", "Its status, tags or params changed.", planned=True),
+    EventType("logged_model.deleted", "logged_model/<model_id>", "It was deleted.", planned=True),
+    EventType("prompt.created", _PROMPT, "A prompt was made.", planned=True),
+    EventType("prompt.tag.set", _PROMPT, "A tag was set.", planned=True),
+    EventType("prompt.tag.deleted", _PROMPT, "A tag was deleted.", planned=True),
+    EventType("prompt_version.created", _PROMPT_VERSION, "A version was made.", planned=True),
+    EventType("prompt_version.tag.set", _PROMPT_VERSION, "A tag was set.", planned=True),
+    EventType("prompt_version.tag.deleted", _PROMPT_VERSION, "A tag was deleted.", planned=True),
+    EventType("prompt_version.alias.created", _PROMPT_VERSION, "An alias points to it now.", planned=True),
+    EventType("prompt_version.alias.deleted", _PROMPT_VERSION, "An alias was taken from it.", planned=True),
+)  # fmt: skip
+
+#: Every type, by name.
+EVENT_TYPES: dict[str, EventType] = {one.name: one for one in _ALL}
+
+_GLOB = re.compile(r"[a-z_.*]{1,100}")
+
+
+@functools.lru_cache(maxsize=1024)
+def matching_types(glob: str) -> frozenset[str]:
+    """The types that a glob stands for: ``run.failed``, ``run.*``, ``*.deleted``, ``*``.
+
+    ``*`` matches any text, dots included.
+
+    Raises:
+        InvalidParameter: No glob, or one that no type matches.
+    """
+    if not _GLOB.fullmatch(glob):
+        raise InvalidParameter(
+            f"'{glob[:100]}' is no event type: give one such as run.failed, with * for any text. "
+            "docs/events.md lists them."
+        )
+    pattern = re.compile(".*".join(map(re.escape, re.split(r"\*+", glob))))
+    found = frozenset(name for name in EVENT_TYPES if pattern.fullmatch(name))
+    if not found:
+        near = difflib.get_close_matches(glob, EVENT_TYPES, n=3)
+        hint = f" Did you mean {', '.join(near)}?" if near else ""
+        raise InvalidParameter(f"No event type matches '{glob}'.{hint} docs/events.md lists them.")
+    return found
+
+
+def document() -> str:
+    """docs/events.md's table of types, as Markdown."""
+    lines = []
+    for noun in dict.fromkeys(name.partition(".")[0] for name in EVENT_TYPES):
+        lines += [f"### `{noun}`", "", "| type | subject | when | data |", "|---|---|---|---|"]
+        for one in EVENT_TYPES.values():
+            if one.name.partition(".")[0] == noun:
+                data = "<br>".join(f"`{key}`: {text}" for key, text in one.data.items())
+                meaning = one.meaning + (" *Nothing writes it yet.*" if one.planned else "")
+                lines.append(f"| `{one.name}` | `{one.subject}` | {meaning} | {data} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(document(), end="")
