@@ -16,6 +16,7 @@ from headrace.protocol.store import Store
 from headrace.server.app import App
 from headrace.server.artifacts import ArtifactService, artifact_routes
 from headrace.server.bridge import Bridge
+from headrace.server.events import Hub, event_routes
 from headrace.server.logs import LogWriter, set_up
 from headrace.server.metrics import Metrics
 from headrace.server.operations import allow_all, operation_routes
@@ -44,6 +45,7 @@ def build(settings: Settings) -> App:
     set_up(log, settings.log_level)
     bridge = Bridge()
     metrics = Metrics(version)
+    hub = Hub(engine)
     threads = ThreadPoolExecutor(_ARTIFACT_THREADS, thread_name_prefix="headrace-artifacts")
     own = (settings.artifact_root, *([settings.artifacts] if settings.artifacts else ()))
     service = ArtifactService(engine, proxied, (*own, *settings.allowed_artifacts))
@@ -64,6 +66,7 @@ def build(settings: Settings) -> App:
         return metrics.page(app.in_flight, bridge.waiting)
 
     def close() -> None:
+        hub.close()
         threads.shutdown()
         engine.close()
         log.close()
@@ -83,6 +86,7 @@ def build(settings: Settings) -> App:
             authorise=allow_all,
             max_body=settings.max_body,
         )
+    routes |= event_routes(engine, hub, bridge=bridge, authorise=allow_all)
     app = App(
         routes,
         artifact_routes(proxied, service),
@@ -94,6 +98,7 @@ def build(settings: Settings) -> App:
         log=log if settings.access_log and settings.log_level in ("debug", "info") else None,
         static_prefix=settings.static_prefix,
         frame_options=settings.frame_options,
+        end_streams=hub.close,
         close=close,
     )
     return app
