@@ -56,11 +56,13 @@ class Subscriber:
     Attributes:
         chosen: Only these events; None: all.
         signals: Wants to hear of runs that moved too.
+        position: Number up to which it read by itself before it joined.
     """
 
     def __init__(self, chosen: EventFilter | None, signals: bool) -> None:
         self.chosen = chosen
         self.signals = signals
+        self.position = 0
 
     def push(self, data: bytes) -> None:
         """Take bytes of the stream that are new."""
@@ -111,10 +113,17 @@ class Hub:
             ]
         while self.position < 0:
             end = await self._in_thread(self._engine.log.end)
-            self.position = max(self.position, end)
+            if self.position < 0:  # nobody else was faster, and somebody has joined there
+                self.position = end
 
-    def join(self, subscriber: Subscriber) -> None:
-        """Tell somebody of all events beyond `position` from now on."""
+    def join(self, subscriber: Subscriber, position: int) -> None:
+        """Tell somebody of all events beyond a number from now on.
+
+        Args:
+            subscriber: Who.
+            position: The number; not less than the hub's, which does not go back for anybody.
+        """
+        subscriber.position = position
         self._subscribers[subscriber] = next(self._numbers)
 
     def leave(self, subscriber: Subscriber) -> None:
@@ -171,8 +180,10 @@ class Hub:
 
     async def _catch_up(self) -> None:
         if not self._subscribers:
-            self.position = max(self.position, await self._in_thread(self._engine.log.end))
-            return
+            end = await self._in_thread(self._engine.log.end)
+            if not self._subscribers:  # nor has anybody joined meanwhile
+                self.position = max(self.position, end)
+                return
         while True:
             found: Stretch = await self._in_thread(self._engine.log.read, self.position, _TAIL)
             source = self._engine.log.source
@@ -186,18 +197,30 @@ class Hub:
             return
         whole = b"".join([data for _, data in frames])
         chosen: dict[EventFilter, bytes] = {}
+        first = frames[0][0].seq
         for subscriber in list(self._subscribers):
             wanted = subscriber.chosen
+            if subscriber.position >= first:  # it joined ahead of us
+                data = b"".join(
+                    [
+                        data
+                        for row, data in frames
+                        if row.seq > subscriber.position and (wanted is None or wanted.matches(row))
+                    ]
+                )
+                if data:
+                    subscriber.push(data)
+                continue
             if wanted is None:
                 subscriber.push(whole)
                 continue
-            data = chosen.get(wanted)
-            if data is None:
-                data = chosen[wanted] = b"".join(
+            some = chosen.get(wanted)
+            if some is None:
+                some = chosen[wanted] = b"".join(
                     [data for row, data in frames if wanted.matches(row)]
                 )
-            if data:
-                subscriber.push(data)
+            if some:
+                subscriber.push(some)
 
     def _signal(self, moves: tuple[Move, ...]) -> None:
         everything = signal_frame(moves)
@@ -260,7 +283,7 @@ class _Connection(Subscriber):
     def keep_alive(self, position: int) -> None:
         if self._sending is None:
             # A block with an id and no data is no event, but moves the client's last id.
-            self.push(b":\nid: %d\n\n" % position)
+            self.push(b":\nid: %d\n\n" % max(position, self.position))
 
     def end(self, reason: str) -> None:
         if self._ended:
@@ -286,6 +309,7 @@ class _Poll(Subscriber):
 
     def __init__(self, chosen: EventFilter | None) -> None:
         super().__init__(chosen, signals=False)
+        self.ended = False
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def push(self, data: bytes) -> None:
@@ -293,6 +317,7 @@ class _Poll(Subscriber):
             self.over.set_result(None)
 
     def end(self, reason: str) -> None:
+        self.ended = True
         self.push(b"")
 
 
@@ -333,12 +358,13 @@ class EventsHandler:
     async def _page(self, request: ListEvents, chosen: EventFilter | None) -> bytes:
         after = await self._start(request)
         deadline = asyncio.get_running_loop().time() + request.wait
+        poll = _Poll(chosen)
         while True:
-            if request.wait and request.limit:
+            if request.wait and not poll.ended:
                 await self._hub.begin()
             found = await self._read(after, request.limit, chosen)
             left = deadline - asyncio.get_running_loop().time()
-            if found.rows or left <= 0 or not request.limit:
+            if found.rows or left <= 0 or poll.ended or not request.limit:
                 return encode_page(
                     found.rows, self._engine.log.source,
                     next=found.next, last=found.last, oldest=found.oldest,
@@ -347,7 +373,7 @@ class EventsHandler:
             if found.next < max(found.last, self._hub.position):
                 continue
             poll = _Poll(chosen)
-            self._hub.join(poll)
+            self._hub.join(poll, found.next)
             try:
                 await asyncio.wait((poll.over,), timeout=left)
             finally:
@@ -400,8 +426,8 @@ class EventsHandler:
                 found = await self._read(found.next, _PAGE, chosen)
             if not gone.done():
                 # Where it joins, even when nothing passed its filter, or nothing happens for long.
-                connection.push(b"id: %d\n\n" % max(found.next, self._hub.position))
-                self._hub.join(connection)
+                connection.push(b"id: %d\n\n" % found.next)
+                self._hub.join(connection, found.next)
             await asyncio.wait((gone, connection.over), return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._hub.leave(connection)
