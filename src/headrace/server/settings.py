@@ -29,6 +29,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             ``*`` accepts every one.
         frame_options: Value of X-Frame-Options; ``NONE`` sends no such header.
         max_body: Largest JSON body in bytes, after decompression.
+        keep_events_ms: Events of at least this age go, milliseconds; None: whatever their age.
+        keep_events_bytes: The oldest events go until the rest takes at most so many bytes; None: all stay.
         access_log: Write one line per request to standard error.
         log_level: ``debug``, ``info``, ``warning`` or ``error``.
     """
@@ -46,5 +48,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allowed_origins: tuple[str, ...] = ()
     frame_options: str = "SAMEORIGIN"
     max_body: int = MAX_BODY
+    keep_events_ms: int | None = None
+    keep_events_bytes: int | None = None
     access_log: bool = True
     log_level: str = "info"
