@@ -7,8 +7,9 @@ that `headrace.engine.engine.Engine` begins and ends; it never commits.
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -23,6 +24,8 @@ from headrace.protocol.catalogue import EVENT_TYPES
 from headrace.protocol.operation import Interface
 
 _json = msgspec.json.Encoder()
+#: Things of one kind that an event names.
+_MOST_NAMED = 1000
 
 
 class SessionBase(Interface):
@@ -110,3 +113,14 @@ class SessionBase(Interface):
             what: ``metrics`` or ``console``.
         """
         self.feed_moves[run_uuid, what] = experiment
+
+
+def bounded(field: str, things: Collection[Any] | Mapping[str, Any]) -> dict[str, Any]:
+    """Data of an event that names things: the first thousand of them, and how many there are if more."""
+    if len(things) <= _MOST_NAMED:
+        return {field: things}
+    if isinstance(things, Mapping):
+        some: Any = dict(itertools.islice(things.items(), _MOST_NAMED))
+    else:
+        some = list(itertools.islice(things, _MOST_NAMED))
+    return {field: some, "count": len(things)}
