@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from headrace.client.environment import number
 from headrace.client.journal.adoption import Adoption
@@ -18,12 +18,16 @@ from headrace.client.journal.shipping import Shipment, Watcher
 from headrace.client.journal.sources import Live
 from headrace.client.journal.writer import Writer
 from headrace.errors import (
+    EndpointNotFound,
     HeadraceError,
     InternalError,
+    MethodNotAllowed,
+    NotFound,
     PermissionDenied,
     Unauthenticated,
 )
-from headrace.protocol.ingest import Rejection
+from headrace.protocol.ingest import Batch, Ingested, Rejection
+from headrace.protocol.stops import MAX_ASKED, GetStops, PendingStops, StopNotice, Stops
 
 _log = logging.getLogger("headrace")
 
@@ -33,6 +37,8 @@ _INTERVAL = 0.25
 _SOON, _LATE = 0.2, 15.0
 #: Seconds without any answer after which nobody waits for a store, unless for a time that they said.
 _STUCK = 15.0
+#: Seconds after which the store is asked whether runs are to stop, if nothing was sent of them.
+_LISTEN = 2.0
 #: Seconds between two looks for journals of dead processes.
 _LOOK = 30.0
 _KEPT_REJECTIONS = 1000
@@ -68,6 +74,7 @@ class Drain(Watcher):
     Attributes:
         done: Position up to which everything has arrived.
         before: Called before each look at the journal.
+        on_stop: Called when the store says that a run is to stop, as often as it does.
         rejections: What the store could not apply.
     """
 
@@ -80,6 +87,7 @@ class Drain(Watcher):
         """
         self.done = accepted(writer)  # its origin alone
         self.before: list[Callable[[], None]] = []
+        self.on_stop: list[Callable[[StopNotice], None]] = []
         self.rejections: deque[Rejection] = deque(maxlen=_KEPT_REJECTIONS)
         self.destination = destination
         self._writer = writer
@@ -106,6 +114,8 @@ class Drain(Watcher):
         self._complained: set[str] = set()
         self._look_at = 0.0
         self._heard = 0.0
+        self._listened = 0.0
+        self._listens = True
         self._stuck = False
 
     # For other threads.
@@ -270,6 +280,8 @@ class Drain(Watcher):
             self._beaten = time.monotonic()
         if self._stopping or self._waiters:
             return False
+        if self._alive and self._listens and time.monotonic() - self._listened >= _LISTEN:
+            self._listen()
         return self._adopt()
 
     def _adopt(self) -> bool:
@@ -278,6 +290,26 @@ class Drain(Watcher):
             self._look_at = now + _LOOK * random.uniform(0.8, 1.2)
             self._adoption.look()
         return self._adoption.step()
+
+    def _listen(self) -> None:
+        """Ask whether runs are to stop: of those that log nothing, no answer says it."""
+        self._listened = time.monotonic()
+        if not self.destination.native:
+            return
+        runs = tuple(self._alive)
+        for start in range(0, len(runs), MAX_ASKED):
+            request = GetStops(run_id=runs[start : start + MAX_ASKED])
+            try:
+                answer: PendingStops = self.destination.ask(Stops.get_stops, request)
+            except (EndpointNotFound, MethodNotAllowed, NotFound):  # an older server
+                self._listens = False
+                return
+            self._tell(answer.stop)
+
+    def _tell(self, notices: Sequence[StopNotice]) -> None:
+        for notice in notices:
+            for listener in tuple(self.on_stop):
+                listener(notice)
 
     def _due(self) -> tuple[str, ...]:
         """The runs, if it is time for a sign of life."""
@@ -345,6 +377,13 @@ class Drain(Watcher):
     def rejected(self, rejection: Rejection) -> None:
         self.rejections.append(rejection)
         super().rejected(rejection)
+
+    def answered(self, batch: Batch, answer: Ingested) -> None:
+        self._tell(answer.stop)
+        if self._alive:
+            named = {*batch.alive, *(one.run_id for one in batch.series)}
+            if named.issuperset(tuple(self._alive)):
+                self._listened = time.monotonic()
 
     def busy(self) -> None:
         self._heard = time.monotonic()
