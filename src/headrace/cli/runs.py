@@ -33,6 +33,7 @@ from headrace.errors import HeadraceError, NotFound
 from headrace.protocol.console import ConsolePage, Consoles
 from headrace.protocol.experiments import Experiments
 from headrace.protocol.runs import Runs
+from headrace.protocol.stops import Stops
 from headrace.protocol.store import Store
 
 #: For how wide a page the columns of a table are chosen that is not for a terminal.
@@ -55,7 +56,7 @@ view_option = click.option("-v", "--view", type=VIEW, default="active_only", sho
 
 @click.group()
 def runs() -> None:
-    """List, show, compare, delete, restore and export runs, and read their output.
+    """List, show, compare, stop, delete, restore and export runs, and read their output.
 
     A run is named by its id or by the beginning of it, as tables show it.
     """
@@ -224,6 +225,21 @@ def restore(run_ids: tuple[str, ...], more: tuple[str, ...], store_uri: str | No
 
 
 @runs.command()
+@click.argument("run_ids", nargs=-1, metavar="RUN...")
+@click.option("-r", "--run-id", "more", multiple=True, callback=split_ids, help="As RUN.")
+@click.option("--reason", default="", help="Why, for people; kept with the run.")
+@store_option
+def stop(
+    run_ids: tuple[str, ...], more: tuple[str, ...], reason: str, store_uri: str | None
+) -> None:
+    """Ask runs to stop.
+
+    Their processes hear of it within seconds, and end as after Ctrl-C, unless they were told to ignore it.
+    """
+    _each(run_ids + more, Stops.stop_run, "was asked to stop", store_uri, reason=reason)
+
+
+@runs.command()
 @click.argument("run_ids", nargs=-1, metavar="[RUN]...")
 @experiment_option
 @filter_option
@@ -292,7 +308,11 @@ def _given(run: str | None, run_id: str | None) -> str:
 
 
 def _each(
-    given: tuple[str, ...], method: Callable[..., Any], said: str, store_uri: str | None
+    given: tuple[str, ...],
+    method: Callable[..., Any],
+    said: str,
+    store_uri: str | None,
+    **fields: Any,
 ) -> None:
     """Do one thing to several runs; what fails does not keep the others from being done."""
     if not given:
@@ -302,7 +322,7 @@ def _each(
         for one in dict.fromkeys(given):
             try:
                 run_id = lookup.find_run_id(store, one)
-                ask(store, method, run_id=run_id)
+                ask(store, method, run_id=run_id, **fields)
                 click.echo(f"Run {run_id} {said}.")
             except HeadraceError as error:
                 complain(error.message)

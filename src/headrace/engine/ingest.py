@@ -117,7 +117,9 @@ class IngestOperations(
         for run_id, items in rejected.by_run().items():
             run = found.get(run_id)
             experiment = None if run is None else run.experiment_id
-            self.emit("run.logging.rejected", f"run/{run_id}", bounded("rejected", items), experiment)
+            self.emit(
+                "run.logging.rejected", f"run/{run_id}", bounded("rejected", items), experiment
+            )
         position = batch.end if batch.start < batch.end else self._position(batch.writer)
         stop = _stops(found, batch) if any(run.stop is not None for run in found.values()) else ()
         return Ingested(position=position, rejected=tuple(rejected.all), stop=stop)

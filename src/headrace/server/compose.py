@@ -14,6 +14,7 @@ from headrace.protocol.artifacts import Artifacts
 from headrace.protocol.operation import Operation, operations_of
 from headrace.protocol.store import Store
 from headrace.server.app import App
+from headrace.server.artifact_events import ArtifactEvents
 from headrace.server.artifacts import ArtifactService, artifact_routes
 from headrace.server.bridge import Bridge
 from headrace.server.logs import LogWriter, set_up
@@ -49,6 +50,8 @@ def build(settings: Settings) -> App:
     service = ArtifactService(engine, proxied, (*own, *settings.allowed_artifacts))
     operations = operations_of(Store) | operations_of(Artifacts)
 
+    told = ArtifactEvents(engine)
+
     def submit_artifacts(operation: Operation, request: Any, actor: str) -> Future[Any]:
         return threads.submit(getattr(service, operation.name), request)
 
@@ -65,6 +68,7 @@ def build(settings: Settings) -> App:
 
     def close() -> None:
         threads.shutdown()
+        told.close()
         engine.close()
         log.close()
 
@@ -85,7 +89,7 @@ def build(settings: Settings) -> App:
         )
     app = App(
         routes,
-        artifact_routes(proxied, service),
+        artifact_routes(proxied, service, told),
         policy=Policy(settings.allowed_hosts, settings.allowed_origins)
         if settings.security
         else None,

@@ -28,7 +28,5 @@ def raise_alert(recorder: Recorder, title: str, text: str, severity: str) -> Non
         refuse_nul(value)
     check_alert(title, text, severity)
     recorder.step(
-        RaiseAlert(
-            run_id=recorder.run_id, title=title, text=text, severity=severity, time=now_ms()
-        )
+        RaiseAlert(run_id=recorder.run_id, title=title, text=text, severity=severity, time=now_ms())
     )

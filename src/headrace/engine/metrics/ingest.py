@@ -144,8 +144,8 @@ def record_many(
         named.append((run_id, names, points))
         discovered.setdefault(experiment_id, set()).update(names)
         subject = f"run/{run_uuid}"
-        keys = bounded("keys", list(names.values()))
-        events.append(("metric.created", subject, keys, experiment_id))
+        created = bounded("keys", list(names.values()))
+        events.append(("metric.created", subject, created, experiment_id))
         odd = [row for row in rows if _has_nonfinite(row)]
         if odd:
             told = _nonfinite_data(odd, names)
