@@ -1,4 +1,4 @@
-"""What else happens when a run ends, or goes on after it had ended."""
+"""What else happens when a run ends, or is taken up again."""
 
 from __future__ import annotations
 

@@ -178,7 +178,8 @@ class RunOperations(ExperimentOperations, Runs):
             )
         if request.status is not None:
             end_signs(self, run.id)  # ended; or taken up, maybe by a client that gives no signs
-            if before.status != RunStatus.SCHEDULED or request.status in ENDED:
+            # Not when it ends: others who log to the run have to hear of it too.
+            if request.status is RunStatus.RUNNING and before.status != RunStatus.SCHEDULED:
                 withdraw_stop(self, run.id)
         if request.run_name and request.run_name != before.name:
             self._set_tags(run, {RUN_NAME_TAG: request.run_name})

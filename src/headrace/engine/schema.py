@@ -283,7 +283,7 @@ heartbeat = Table(
     Column("silence", BigInteger, nullable=False),  # milliseconds after which it counts as lost
 )
 
-# Runs that were asked to stop, until they end or are taken up again.
+# Runs that were asked to stop, until they are taken up again.
 run_stop = Table(
     "run_stop",
     metadata,

@@ -23,7 +23,7 @@ _stop = schema.run_stop
 
 
 class StopOperations(RunOperations, Stops):
-    """`Stops`; the request is removed where a run's status is set (`headrace.engine.runs`)."""
+    """`Stops`; the request is removed where a run is taken up again (`headrace.engine.runs`)."""
 
     def stop_run(self, request: StopRun) -> Empty:
         return self.request_stop(request)

@@ -222,7 +222,7 @@ class Ingested(Response, frozen=True, kw_only=True):
     nothing of this batch was applied now: send again, from there. To an empty batch it is the position
     that the store has for the writer, 0 if it does not know it.
 
-    ``stop`` names those of the runs in the batch that were asked to stop and have not ended.
+    ``stop`` names those of the runs in the batch that were asked to stop.
     """
 
     position: int

@@ -36,7 +36,7 @@ class GetStops(Request, frozen=True, kw_only=True):
 
 
 class StopNotice(Response, frozen=True, kw_only=True):
-    """A run that was asked to stop, and has not ended yet."""
+    """A run that was asked to stop, and not taken up again since."""
 
     run_id: str
     reason: str = ""
@@ -55,8 +55,8 @@ class Stops(Interface):
     def stop_run(self, request: StopRun) -> Empty:
         """Ask a run to stop.
 
-        The request stands until the run ends or is taken up again. Nothing happens when one stands
-        already. It is for the run's own process to obey.
+        The request stands until the run is taken up again; when it ends too, so that every process that logs
+        to it hears of it. Nothing happens when one stands already. It is for the processes to obey.
 
         Raises:
             NotFound: There is no such run.
