@@ -39,6 +39,8 @@ _SOON, _LATE = 0.2, 15.0
 _STUCK = 15.0
 #: Seconds after which the store is asked whether runs are to stop, if nothing was sent of them.
 _LISTEN = 2.0
+#: So many times as long as an answer took pass at least until the next question.
+_PATIENCE = 100.0
 #: Seconds between two looks for journals of dead processes.
 _LOOK = 30.0
 _KEPT_REJECTIONS = 1000
@@ -115,6 +117,7 @@ class Drain(Watcher):
         self._look_at = 0.0
         self._heard = 0.0
         self._listened = 0.0
+        self._listen_every = _LISTEN
         self._listens = True
         self._stuck = False
 
@@ -280,7 +283,7 @@ class Drain(Watcher):
             self._beaten = time.monotonic()
         if self._stopping or self._waiters:
             return False
-        if self._alive and self._listens and time.monotonic() - self._listened >= _LISTEN:
+        if self._alive and self._listens and self._unheard():
             self._listen()
         return self._adopt()
 
@@ -291,9 +294,12 @@ class Drain(Watcher):
             self._adoption.look()
         return self._adoption.step()
 
+    def _unheard(self) -> bool:
+        return time.monotonic() - self._listened >= self._listen_every
+
     def _listen(self) -> None:
         """Ask whether runs are to stop: of those that log nothing, no answer says it."""
-        self._listened = time.monotonic()
+        begun = self._listened = time.monotonic()
         if not self.destination.native:
             return
         runs = tuple(self._alive)
@@ -305,6 +311,9 @@ class Drain(Watcher):
                 self._listens = False
                 return
             self._tell(answer.stop)
+        # A server that has much to do is asked less often, but never less than for a sign of life.
+        took = time.monotonic() - begun
+        self._listen_every = min(max(_LISTEN, _PATIENCE * took), max(self._heartbeat, _LISTEN))
 
     def _tell(self, notices: Sequence[StopNotice]) -> None:
         for notice in notices:
