@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -14,8 +13,8 @@ from headrace.cli import columns, lookup
 from headrace.cli.choices import VIEW, split_ids, tags_option
 from headrace.cli.compare import compare
 from headrace.cli.diff import diff
+from headrace.cli.each import each
 from headrace.cli.logs import logs
-from headrace.cli.outcome import complain, exit_code
 from headrace.cli.output import (
     duration,
     is_terminal,
@@ -212,7 +211,7 @@ def create(
 @store_option
 def delete(run_ids: tuple[str, ...], more: tuple[str, ...], store_uri: str | None) -> None:
     """Put runs into the trash."""
-    _each(run_ids + more, Runs.delete_run, "is in the trash", store_uri)
+    each(run_ids + more, Runs.delete_run, "is in the trash", store_uri)
 
 
 @runs.command()
@@ -221,7 +220,7 @@ def delete(run_ids: tuple[str, ...], more: tuple[str, ...], store_uri: str | Non
 @store_option
 def restore(run_ids: tuple[str, ...], more: tuple[str, ...], store_uri: str | None) -> None:
     """Take runs out of the trash."""
-    _each(run_ids + more, Runs.restore_run, "is active again", store_uri)
+    each(run_ids + more, Runs.restore_run, "is active again", store_uri)
 
 
 @runs.command()
@@ -236,7 +235,7 @@ def stop(
 
     Their processes hear of it within seconds, and end as after Ctrl-C, unless they were told to ignore it.
     """
-    _each(run_ids + more, Stops.stop_run, "was asked to stop", store_uri, reason=reason)
+    each(run_ids + more, Stops.stop_run, "was asked to stop", store_uri, reason=reason)
 
 
 @runs.command()
@@ -305,30 +304,6 @@ def _given(run: str | None, run_id: str | None) -> str:
     if (run is None) == (run_id is None):
         raise click.UsageError("Give one run.")
     return run or run_id or ""
-
-
-def _each(
-    given: tuple[str, ...],
-    method: Callable[..., Any],
-    said: str,
-    store_uri: str | None,
-    **fields: Any,
-) -> None:
-    """Do one thing to several runs; what fails does not keep the others from being done."""
-    if not given:
-        raise click.UsageError("Give at least one run.")
-    code = 0
-    with opened(store_uri) as store:
-        for one in dict.fromkeys(given):
-            try:
-                run_id = lookup.find_run_id(store, one)
-                ask(store, method, run_id=run_id, **fields)
-                click.echo(f"Run {run_id} {said}.")
-            except HeadraceError as error:
-                complain(error.message)
-                code = max(code, exit_code(error))
-    if code:
-        click.get_current_context().exit(code)
 
 
 def _console_lines(store: Store, run_id: str) -> int | None:

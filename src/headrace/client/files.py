@@ -61,12 +61,12 @@ class FileCalls(RunCalls):
         store = self.artifacts_of(run_id)
         name = path.name if path.name not in ("", "..") else path.resolve().name
         place = posixpath.join(artifact_path or "", name)
+        told = _Told()
         if path.is_dir():
-            transfer.upload_dir(store, path, place, told := _Told())
-            self._stored(run_id, store, told.files)
+            transfer.upload_dir(store, path, place, told)
         else:
-            transfer.upload(store, path, place)
-            self._stored(run_id, store, {place: path.stat().st_size})
+            transfer.upload(store, path, place, told)
+        self._stored(run_id, store, told.files)
 
     def log_artifacts(
         self, run_id: str, local_dir: str | os.PathLike[str], artifact_path: str | None = None
@@ -83,8 +83,9 @@ class FileCalls(RunCalls):
         """
         from headrace.client import transfer
 
+        told = _Told()
         store = self.artifacts_of(run_id)
-        transfer.upload_dir(store, local_dir, artifact_path or "", told := _Told())
+        transfer.upload_dir(store, local_dir, artifact_path or "", told)
         self._stored(run_id, store, told.files)
 
     def list_artifacts(self, run_id: str, path: str | None = None) -> list[FileInfo]:

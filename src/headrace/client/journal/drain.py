@@ -8,26 +8,23 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from headrace.client.environment import number
 from headrace.client.journal.adoption import Adoption
 from headrace.client.journal.cutting import position
 from headrace.client.journal.destination import Destination
+from headrace.client.journal.listening import Listener
 from headrace.client.journal.shipping import Shipment, Watcher
 from headrace.client.journal.sources import Live
 from headrace.client.journal.writer import Writer
 from headrace.errors import (
-    EndpointNotFound,
     HeadraceError,
     InternalError,
-    MethodNotAllowed,
-    NotFound,
     PermissionDenied,
     Unauthenticated,
 )
 from headrace.protocol.ingest import Batch, Ingested, Rejection
-from headrace.protocol.stops import MAX_ASKED, GetStops, PendingStops, StopNotice, Stops
 
 _log = logging.getLogger("headrace")
 
@@ -37,10 +34,6 @@ _INTERVAL = 0.25
 _SOON, _LATE = 0.2, 15.0
 #: Seconds without any answer after which nobody waits for a store, unless for a time that they said.
 _STUCK = 15.0
-#: Seconds after which the store is asked whether runs are to stop, if nothing was sent of them.
-_LISTEN = 2.0
-#: So many times as long as an answer took pass at least until the next question.
-_PATIENCE = 100.0
 #: Seconds between two looks for journals of dead processes.
 _LOOK = 30.0
 _KEPT_REJECTIONS = 1000
@@ -76,7 +69,7 @@ class Drain(Watcher):
     Attributes:
         done: Position up to which everything has arrived.
         before: Called before each look at the journal.
-        on_stop: Called when the store says that a run is to stop, as often as it does.
+        listener: Hears that runs are to stop.
         rejections: What the store could not apply.
     """
 
@@ -89,11 +82,11 @@ class Drain(Watcher):
         """
         self.done = accepted(writer)  # its origin alone
         self.before: list[Callable[[], None]] = []
-        self.on_stop: list[Callable[[StopNotice], None]] = []
         self.rejections: deque[Rejection] = deque(maxlen=_KEPT_REJECTIONS)
         self.destination = destination
         self._writer = writer
         self._heartbeat = max(number("HEARTBEAT_SECONDS", _HEARTBEAT), 0.1)
+        self.listener = Listener(destination, self._heartbeat)
         silence = max(number("LOST_AFTER", _LOST_AFTER), 2 * self._heartbeat)
         self._shipment = Shipment(
             Live(writer),
@@ -116,9 +109,6 @@ class Drain(Watcher):
         self._complained: set[str] = set()
         self._look_at = 0.0
         self._heard = 0.0
-        self._listened = 0.0
-        self._listen_every = _LISTEN
-        self._listens = True
         self._stuck = False
 
     # For other threads.
@@ -283,8 +273,7 @@ class Drain(Watcher):
             self._beaten = time.monotonic()
         if self._stopping or self._waiters:
             return False
-        if self._alive and self._listens and self._unheard():
-            self._listen()
+        self.listener.listen(tuple(self._alive))
         return self._adopt()
 
     def _adopt(self) -> bool:
@@ -293,32 +282,6 @@ class Drain(Watcher):
             self._look_at = now + _LOOK * random.uniform(0.8, 1.2)
             self._adoption.look()
         return self._adoption.step()
-
-    def _unheard(self) -> bool:
-        return time.monotonic() - self._listened >= self._listen_every
-
-    def _listen(self) -> None:
-        """Ask whether runs are to stop: of those that log nothing, no answer says it."""
-        begun = self._listened = time.monotonic()
-        if not self.destination.native:
-            return
-        runs = tuple(self._alive)
-        for start in range(0, len(runs), MAX_ASKED):
-            request = GetStops(run_id=runs[start : start + MAX_ASKED])
-            try:
-                answer: PendingStops = self.destination.ask(Stops.get_stops, request)
-            except (EndpointNotFound, MethodNotAllowed, NotFound):  # an older server
-                self._listens = False
-                return
-            self._tell(answer.stop)
-        # A server that has much to do is asked less often, but never less than for a sign of life.
-        took = time.monotonic() - begun
-        self._listen_every = min(max(_LISTEN, _PATIENCE * took), max(self._heartbeat, _LISTEN))
-
-    def _tell(self, notices: Sequence[StopNotice]) -> None:
-        for notice in notices:
-            for listener in tuple(self.on_stop):
-                listener(notice)
 
     def _due(self) -> tuple[str, ...]:
         """The runs, if it is time for a sign of life."""
@@ -388,11 +351,7 @@ class Drain(Watcher):
         super().rejected(rejection)
 
     def answered(self, batch: Batch, answer: Ingested) -> None:
-        self._tell(answer.stop)
-        if self._alive:
-            named = {*batch.alive, *(one.run_id for one in batch.series)}
-            if named.issuperset(tuple(self._alive)):
-                self._listened = time.monotonic()
+        self.listener.answered(batch, answer, self._alive)
 
     def busy(self) -> None:
         self._heard = time.monotonic()

@@ -56,7 +56,7 @@ class Journal:
         self._drain = Drain(self.writer, self._destination)
         self._closed = False
         self.before_flush: list[Callable[[], None]] = self._drain.before
-        self.on_stop: list[Callable[[StopNotice], None]] = self._drain.on_stop
+        self.on_stop: list[Callable[[StopNotice], None]] = self._drain.listener.on_stop
         if not self._offline:
             self._drain.start()
 
