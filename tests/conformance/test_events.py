@@ -141,6 +141,22 @@ def test_a_run_ends_with_its_metrics(api: Api, backend: Backend) -> None:
     }
 
 
+def test_a_long_value_is_cut_in_the_event_alone(api: Api, backend: Backend) -> None:
+    run_id = api.new_run(tags=pairs(first="x" * 50_000))
+    api.set_tag(run_id=run_id, key="first", value="y" * 50_000)
+    api.log_param(run_id=run_id, key="p", value="z" * 50_000)
+    api.delete_tag(run_id=run_id, key="first")
+    data = [data for _, data in backend.events(f"run/{run_id}")]
+    cut = {letter: letter * 10_000 + "…" for letter in "xyz"}
+    assert data[0]["tags"]["first"] == cut["x"]
+    assert data[1:] == [
+        {"before": {"first": cut["x"]}, "after": {"first": cut["y"]}},
+        {"params": {"p": cut["z"]}},
+        {"key": "first", "before": cut["y"]},
+    ]
+    assert api.run(run_id).data.params == {"p": "z" * 50_000}
+
+
 def test_an_event_names_a_thousand_things_at_most(api: Api, backend: Backend) -> None:
     run_id = api.new_run()
     points = [(run_id, f"m{number}", 0, 0, float("nan")) for number in range(1500)]

@@ -18,7 +18,7 @@ from headrace.engine.endings import emit_last_metrics, withdraw_stop
 from headrace.engine.experiments import ExperimentOperations
 from headrace.engine.liveness import LOST, end_signs
 from headrace.engine.metrics.ingest import record, record_many
-from headrace.engine.session import bounded
+from headrace.engine.session import bounded, shortened
 from headrace.entities import (
     KeyValue,
     LifecycleStage,
@@ -244,7 +244,7 @@ class RunOperations(ExperimentOperations, Runs):
         self.emit(
             "run.tag.deleted",
             f"run/{run.uuid}",
-            {"key": request.key, "before": before},
+            {"key": request.key, **shortened({"before": before})},
             run.experiment_id,
         )
         return Empty()
@@ -316,8 +316,8 @@ class RunOperations(ExperimentOperations, Runs):
                         "experiment_id": run.experiment_id,
                         "run_name": names[run.run_id],
                         "status": run.status.value,
-                        "tags": tags[run.run_id],
-                        "params": params[run.run_id],
+                        "tags": shortened(tags[run.run_id]),
+                        "params": shortened(params[run.run_id]),
                         "imported": True,
                     },
                     int(run.experiment_id),
@@ -418,7 +418,7 @@ class RunOperations(ExperimentOperations, Runs):
         self.emit(
             "run.created",
             f"run/{run_id}",
-            {"experiment_id": str(experiment_id), "run_name": name, "tags": tags},
+            {"experiment_id": str(experiment_id), "run_name": name, "tags": shortened(tags)},
             experiment_id,
         )
         return number
@@ -493,7 +493,10 @@ class RunOperations(ExperimentOperations, Runs):
             self.keys.discover(run.experiment_id, schema.KIND_PARAM, inserted)
             new = {key: params[key] for key, number in keys.items() if number in inserted}
             self.emit(
-                "run.params.logged", f"run/{run.uuid}", bounded("params", new), run.experiment_id
+                "run.params.logged",
+                f"run/{run.uuid}",
+                bounded("params", shortened(new)),
+                run.experiment_id,
             )
         return refused
 
@@ -538,8 +541,8 @@ class RunOperations(ExperimentOperations, Runs):
             "run.tags.set",
             f"run/{run.uuid}",
             {
-                "before": {key: before[key] for key in changed if key in before},
-                "after": changed,
+                "before": shortened({key: before[key] for key in changed if key in before}),
+                "after": shortened(changed),
             },
             run.experiment_id,
         )

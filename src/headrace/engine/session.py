@@ -24,8 +24,8 @@ from headrace.protocol.catalogue import EVENT_TYPES
 from headrace.protocol.operation import Interface
 
 _json = msgspec.json.Encoder()
-#: Things of one kind that an event names.
-_MOST_NAMED = 1000
+#: Things of one kind that an event names, and characters of a value in it.
+_MOST_NAMED, _LONGEST_VALUE = 1000, 10_000
 
 
 class SessionBase(Interface):
@@ -113,6 +113,19 @@ class SessionBase(Interface):
             what: ``metrics`` or ``console``.
         """
         self.feed_moves[run_uuid, what] = experiment
+
+
+def shortened(values: Mapping[str, str]) -> Mapping[str, str]:
+    """Values of tags or params as an event has them: the first 10,000 characters, and an ellipsis if more.
+
+    A tag that grows with each change, such as MLflow's history of models, would fill the log with its past.
+    """
+    if all(len(value) <= _LONGEST_VALUE for value in values.values()):
+        return values
+    return {
+        key: value if len(value) <= _LONGEST_VALUE else f"{value[:_LONGEST_VALUE]}…"
+        for key, value in values.items()
+    }
 
 
 def bounded(field: str, things: Collection[Any] | Mapping[str, Any]) -> dict[str, Any]:

@@ -116,10 +116,14 @@ _ALL = (
         "run.stop.requested", _RUN, "Somebody, or a rule, wants it to stop.",
         {"reason": "why, for people", "rule": "the rule that wants it, if one does"},
     ),
-    EventType("run.params.logged", _RUN, "Params were logged.", {"params": "the new ones", "count": _CUT}),
+    EventType(
+        "run.params.logged", _RUN, "Params were logged.",
+        {"params": "the new ones, values cut after 10,000 characters", "count": _CUT},
+    ),
     EventType(
         "run.tags.set", _RUN, "Tags were set to other values.",
-        {"before": "values of those that were there", "after": "all that changed"},
+        {"before": "values of those that were there, cut after 10,000 characters",
+         "after": "all that changed, cut like those"},
     ),
     EventType("run.tag.deleted", _RUN, "A tag was deleted.", _TAG_GONE),
     EventType(
