@@ -33,6 +33,8 @@ _ONCE = frozenset(
         "create_experiment",
         "create_run",
         "log_model",
+        "raise_alert",
+        "log_artifacts",
         "delete_experiment",
         "restore_experiment",
         "delete_tag",

@@ -10,6 +10,7 @@ from headrace.engine.ingest import IngestOperations
 from headrace.engine.logged_models import LoggedModelOperations
 from headrace.engine.metrics.reading import MetricOperations
 from headrace.engine.search.operations import SearchOperations
+from headrace.engine.stops import StopOperations
 from headrace.engine.trash import TrashOperations
 
 #: Operations that begin with work which needs no database, and is done before the transaction: the
@@ -18,7 +19,12 @@ PREPARED: dict[str, tuple[Callable[[Any], Any], str]] = {"ingest": (prepare, "in
 
 
 class Session(
-    TrashOperations, IngestOperations, SearchOperations, MetricOperations, LoggedModelOperations
+    TrashOperations,
+    IngestOperations,
+    StopOperations,
+    SearchOperations,
+    MetricOperations,
+    LoggedModelOperations,
 ):
     """The store's operations, each running in the transaction that the session was given.
 

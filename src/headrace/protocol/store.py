@@ -6,6 +6,7 @@ They raise the same errors and pass the same suite (tests/conformance).
 
 from __future__ import annotations
 
+from headrace.protocol.alerts import Alerts
 from headrace.protocol.console import Consoles
 from headrace.protocol.events import Events
 from headrace.protocol.experiments import Experiments
@@ -13,10 +14,13 @@ from headrace.protocol.ingest import Ingest
 from headrace.protocol.logged_models import LoggedModels
 from headrace.protocol.metrics import Metrics
 from headrace.protocol.runs import Runs
+from headrace.protocol.stops import Stops
 from headrace.protocol.trash import Trash
 
 
-class Store(Experiments, Runs, Ingest, Consoles, Metrics, LoggedModels, Trash, Events):
+class Store(
+    Experiments, Runs, Ingest, Alerts, Stops, Consoles, Metrics, LoggedModels, Trash, Events
+):
     """The tracking operations together."""
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ from headrace.protocol.artifacts import Artifacts
 from headrace.protocol.operation import Operation, operations_of
 from headrace.protocol.store import Store
 from headrace.server.app import App
+from headrace.server.artifact_events import ArtifactEvents
 from headrace.server.artifacts import ArtifactService, artifact_routes
 from headrace.server.bridge import Bridge
 from headrace.server.events import Hub, event_routes
@@ -51,6 +52,8 @@ def build(settings: Settings) -> App:
     service = ArtifactService(engine, proxied, (*own, *settings.allowed_artifacts))
     operations = operations_of(Store) | operations_of(Artifacts)
 
+    told = ArtifactEvents(engine)
+
     def submit_artifacts(operation: Operation, request: Any, actor: str) -> Future[Any]:
         return threads.submit(getattr(service, operation.name), request)
 
@@ -68,6 +71,7 @@ def build(settings: Settings) -> App:
     def close() -> None:
         hub.close()
         threads.shutdown()
+        told.close()
         engine.close()
         log.close()
 
@@ -89,7 +93,7 @@ def build(settings: Settings) -> App:
     routes |= event_routes(engine, hub, bridge=bridge, authorise=allow_all)
     app = App(
         routes,
-        artifact_routes(proxied, service),
+        artifact_routes(proxied, service, told),
         policy=Policy(settings.allowed_hosts, settings.allowed_origins)
         if settings.security
         else None,
