@@ -89,6 +89,7 @@ class Bridge:
         self._skip_trimmed = skip_trimmed
         self._stop = threading.Event()
         self._failures = 0
+        self._collisions = 0
         self._shared = False
         self.position: int | None = None
         self.published = 0
@@ -126,6 +127,7 @@ class Bridge:
             if page.events:
                 self._publisher.publish(page.events)
                 self.published += len(page.events)
+                self._collisions = 0
             self.position = page.next
             self._worked()
             if once and page.next >= page.last:
@@ -168,13 +170,19 @@ class Bridge:
         self._failures += 1
         if self._failures == 1:
             _log.warning("The bridge waits, and tries again: %s", error)
-        least, most = _PAUSE_S
-        # Not doubled without end: 2.0 ** 1024 is too large a number.
-        pause = min(least * 2.0 ** min(self._failures - 1, 20), most)
-        self._stop.wait(random.uniform(0.5, 1.0) * pause)
+        self._stop.wait(random.uniform(0.5, 1.0) * self._pause(self._failures))
 
     def _collided(self, error: Conflict) -> None:
         if not self._shared:
             self._shared = True
             _log.warning("%s Going on after what is there. This is said once.", error)
-        self._stop.wait(random.uniform(0.0, _PAUSE_S[0]))
+        # Who loses again and again leaves it to the other for a while.
+        self._collisions += 1
+        self._stop.wait(random.uniform(0.0, self._pause(self._collisions)))
+
+    @staticmethod
+    def _pause(tries: int) -> float:
+        least, most = _PAUSE_S
+        # Not doubled without end: 2.0 ** 1024 is too large a number.
+        pause: float = min(least * 2.0 ** min(tries - 1, 20), most)
+        return pause

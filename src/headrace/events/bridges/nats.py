@@ -115,6 +115,7 @@ class NatsPublisher:
     def open(self) -> None:
         """Connect, and make or check the stream."""
         self.close()
+        self._complaint = ""
         # The loop runs by itself between calls too: the server's pings are to be answered.
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
@@ -153,9 +154,7 @@ class NatsPublisher:
         if loop is None or self._thread is None:
             return
         client, self._client = self._client, None
-        if client is not None:
-            closing = asyncio.run_coroutine_threadsafe(_close(client), loop)
-            closing.result()
+        asyncio.run_coroutine_threadsafe(_close(client), loop).result()
         loop.call_soon_threadsafe(loop.stop)
         self._thread.join()
         loop.close()
@@ -183,6 +182,8 @@ class NatsPublisher:
                     server,
                     name="headrace bridge",
                     allow_reconnect=False,
+                    max_reconnect_attempts=1,  # of the first connection too; 0 means for ever
+                    reconnect_time_wait=0,
                     connect_timeout=_CONNECT_S,
                     error_cb=self._complained,
                     closed_cb=self._closed,
@@ -289,7 +290,7 @@ class NatsPublisher:
 
     def _meaning(self, error: Exception) -> HeadraceError:
         """The error of ours that one of NATS's stands for."""
-        from nats.errors import AuthorizationError, InvalidUserCredentialsError
+        from nats.errors import AuthorizationError, InvalidUserCredentialsError, NoServersError
         from nats.js.errors import APIError, NoStreamResponseError, ServiceUnavailableError
 
         where = f"NATS at {', '.join(map(_shown, self._options.servers))}"
@@ -314,13 +315,20 @@ class NatsPublisher:
             )
         if isinstance(error, APIError):
             return Unavailable(f"{where} refuses: {error.description} ({error.err_code}).")
-        return Unavailable(f"{where} cannot be reached: {str(error) or type(error).__name__}.")
+        why = self._complaint if isinstance(error, NoServersError) else str(error)
+        return Unavailable(f"{where} cannot be reached: {why or type(error).__name__}.")
 
 
-async def _close(client: Client) -> None:
-    # What the network does to a goodbye is no news.
-    with contextlib.suppress(Exception):
-        await asyncio.wait_for(client.close(), _CONNECT_S)
+async def _close(client: Client | None) -> None:
+    """Disconnect, and end what the client left running."""
+    if client is not None:
+        # What the network does to a goodbye is no news.
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(client.close(), _CONNECT_S)
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for one in left:
+        one.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
 
 
 def _shown(server: str) -> str:
