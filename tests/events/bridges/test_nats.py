@@ -15,6 +15,7 @@ from cloudevents.core.bindings.http import HTTPMessage, from_structured_event
 from headrace.client import Client
 from headrace.protocol.catalogue import EVENT_TYPES
 from support.bridge import BridgeProcess, fill
+from support.certificates import Authority
 from support.nats import NatsServer, Stored
 from support.server import Server
 
@@ -315,6 +316,26 @@ def test_a_wrong_password_ends_it_and_is_not_shown(
     assert "secret" not in wrong.output()
     right = bridge(store, f"nats://bridge:right@{where}", "--once")
     assert right.end() == 0, right.output()
+
+
+def test_over_tls_both_sides_show_certificates(
+    store: Path, tmp_path: Path, start_nats: Callable[..., NatsServer], bridge: Bridges
+) -> None:
+    authority = Authority(tmp_path)
+    ours, theirs = authority.issue("bridge"), authority.issue("server")
+    broker = start_nats(
+        f"tls {{ cert_file: '{theirs[0]}', key_file: '{theirs[1]}', ca_file: '{authority.path}', verify: true }}"
+    )
+    where = broker.url.replace("nats://", "tls://")
+    one = bridge(
+        store, where, "--once",
+        "--tls-ca", str(authority.path), "--tls-cert", str(ours[0]), "--tls-key", str(ours[1]),
+    )  # fmt: skip
+    assert one.end() == 0, one.output()
+    assert "Published 300 events" in one.output()
+    stranger = bridge(store, where, "--once")
+    stranger.wait_for("certificate verify failed")
+    assert stranger.stop() == 0
 
 
 @pytest.mark.parametrize(
