@@ -136,8 +136,8 @@ def bridge(
         one.run(once=once)
     finally:
         log.close()
-        upto = "" if one.position is None else f", up to number {one.position}"
-        click.echo(f"Published {one.published} events to stream {stream}{upto}.", err=True)
+        if one.position is not None:
+            click.echo(f"Stream {stream} has the log up to number {one.position}.", err=True)
 
 
 class _Log:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from cloudevents.core.bindings.http import HTTPMessage, from_structured_event
+from nats.js import JetStreamContext
 
 from headrace.client import Client
 from headrace.protocol.catalogue import EVENT_TYPES
@@ -34,7 +36,7 @@ def test_all_of_a_long_log_arrives_in_its_order_and_once(
 ) -> None:
     one = bridge(long_log, broker.url, "--once")
     assert one.end() == 0, one.output()
-    assert f"Published {MANY} events to stream HEADRACE, up to number {MANY}." in one.output()
+    assert f"Stream HEADRACE has the log up to number {MANY}." in one.output()
     assert numbers(broker.messages()) == list(range(1, MANY + 1))
 
 
@@ -137,7 +139,7 @@ def test_what_happens_while_it_runs_arrives_and_sigterm_ends_it(
         client.create_experiment("now")
     broker.wait_for(301)
     assert one.stop() == 0
-    assert "Published 301 events to stream HEADRACE, up to number 301." in one.output()
+    assert "Stream HEADRACE has the log up to number 301." in one.output()
     assert "Traceback" not in one.output()
 
 
@@ -150,8 +152,8 @@ def test_another_bridge_goes_on_where_the_stream_is(
     fill(database_url, 100)
     second = bridge(database_url, broker.url, "--once")
     assert second.end() == 0
-    assert "Published 100 events" in second.output()
-    assert numbers(broker.messages()) == list(range(1, 601))
+    found = broker.messages()
+    assert numbers(found) == [message.seq for message in found] == list(range(1, 601))
 
 
 def test_two_bridges_at_once_put_nothing_in_twice_without_a_window_of_duplicates(
@@ -242,6 +244,11 @@ def test_a_stream_that_has_dropped_everything_is_not_filled_again_by_a_bridge_th
     broker.wait_for(301)
     assert one.stop() == 0, one.output()
     assert numbers(broker.messages()) == [301]
+    broker.do(lambda jetstream: jetstream.purge_stream("HEADRACE"))
+    started = bridge(store, broker.url, "--once")
+    assert started.end() == 0
+    assert "has dropped all that it held" in started.output()
+    assert numbers(broker.messages()) == list(range(1, 302))
 
 
 def test_a_stream_that_is_made_has_the_limits_that_were_asked_for(
@@ -280,7 +287,7 @@ def test_a_stream_that_does_not_fit_is_refused(
 def test_a_stream_that_was_there_and_holds_other_messages_is_used(
     store: Path, broker: NatsServer, bridge: Bridges
 ) -> None:
-    async def prepare(jetstream: object) -> None:
+    async def prepare(jetstream: JetStreamContext) -> None:
         await jetstream.add_stream(name="HEADRACE", subjects=["headrace.>"])
         await jetstream.publish("headrace.other", b"not an event")
 
@@ -292,10 +299,29 @@ def test_a_stream_that_was_there_and_holds_other_messages_is_used(
     assert numbers(found[1:]) == list(range(1, 301))
 
 
+def test_somebody_else_may_publish_to_the_stream_all_the_time(
+    store: Path, broker: NatsServer, bridge: Bridges
+) -> None:
+    fill(store, 2_000)
+    broker.do(lambda jetstream: jetstream.add_stream(name="HEADRACE", subjects=["headrace.>"]))
+    one = bridge(store, broker.url, "--once")
+
+    async def disturb(jetstream: JetStreamContext) -> None:
+        while one.process.poll() is None:
+            await jetstream.publish("headrace.other", b"not an event")
+            await asyncio.sleep(0.002)
+
+    broker.do(disturb)
+    assert one.end() == 0, one.output()
+    assert "Somebody else publishes to stream" in one.output()
+    ours = [message for message in broker.messages() if message.subject != "headrace.other"]
+    assert numbers(ours) == list(range(1, 2_301))
+
+
 def test_a_message_of_somebody_else_on_its_subjects_is_an_error(
     store: Path, broker: NatsServer, bridge: Bridges
 ) -> None:
-    async def prepare(jetstream: object) -> None:
+    async def prepare(jetstream: JetStreamContext) -> None:
         await jetstream.add_stream(name="HEADRACE", subjects=["headrace.events.>"])
         await jetstream.publish("headrace.events.other", b"not an event")
 
@@ -332,7 +358,7 @@ def test_over_tls_both_sides_show_certificates(
         "--tls-ca", str(authority.path), "--tls-cert", str(ours[0]), "--tls-key", str(ours[1]),
     )  # fmt: skip
     assert one.end() == 0, one.output()
-    assert "Published 300 events" in one.output()
+    assert "Stream HEADRACE has the log up to number 300." in one.output()
     stranger = bridge(store, where, "--once")
     stranger.wait_for("certificate verify failed")
     assert stranger.stop() == 0

@@ -24,6 +24,8 @@ _PAGE = 2_000
 _WAIT_S = 1.0
 #: Seconds between two tries while the store or the broker is away: doubling up to the second.
 _PAUSE_S = (0.1, 10.0)
+#: The same for somebody else who publishes too, and is faster.
+_YIELD_S = (0.002, 0.5)
 
 #: Reads the log as `headrace.protocol.events.Events.list_events` does; raises what that raises.
 Read = Callable[[ListEvents], EventPage]
@@ -36,8 +38,8 @@ class Publisher(Protocol):
 
     - `Unavailable` when the broker cannot be reached or cannot answer now: the bridge closes the
       publisher, waits, and opens it again;
-    - `Conflict` when somebody else published what was to be published: the bridge does the same, and
-      says so;
+    - `Conflict` when somebody else published meanwhile: the bridge asks for the place again, goes on from
+      there, and says so;
     - any other error of `headrace.errors` when trying again would not help: the bridge ends with it.
     """
 
@@ -49,6 +51,8 @@ class Publisher(Protocol):
 
     def publish(self, events: Sequence[CloudEvent]) -> None:
         """Publish events in this order, and return when the broker has confirmed all of them.
+
+        There may be none.
 
         When it raises, the broker must hold none, some or all of them, the first ones first: it must
         not hold one without those before it.
@@ -63,7 +67,6 @@ class Bridge:
 
     Attributes:
         position: Number up to which everything is published, None while it is not known.
-        published: Events that were published since it was made.
     """
 
     def __init__(
@@ -92,7 +95,6 @@ class Bridge:
         self._collisions = 0
         self._shared = False
         self.position: int | None = None
-        self.published = 0
 
     def stop(self) -> None:
         """Have `run` return when what is under way is confirmed. For signal handlers and other threads."""
@@ -114,8 +116,6 @@ class Bridge:
                 return
             except Unavailable as error:
                 self._failed(error)
-            except Conflict as error:
-                self._collided(error)
             finally:
                 self._publisher.close()
 
@@ -124,10 +124,11 @@ class Bridge:
         self.position = self._place()
         while not self._stop.is_set():
             page = self._page(0.0 if once else _WAIT_S)
-            if page.events:
+            try:
                 self._publisher.publish(page.events)
-                self.published += len(page.events)
-                self._collisions = 0
+            except Conflict as error:
+                self._collided(error)
+                continue
             self.position = page.next
             self._worked()
             if once and page.next >= page.last:
@@ -170,19 +171,22 @@ class Bridge:
         self._failures += 1
         if self._failures == 1:
             _log.warning("The bridge waits, and tries again: %s", error)
-        self._stop.wait(random.uniform(0.5, 1.0) * self._pause(self._failures))
+        least, most = _PAUSE_S
+        self._stop.wait(random.uniform(0.5, 1.0) * _doubled(least, self._failures, most))
 
     def _collided(self, error: Conflict) -> None:
         if not self._shared:
             self._shared = True
             _log.warning("%s Going on after what is there. This is said once.", error)
-        # Who loses again and again leaves it to the other for a while.
-        self._collisions += 1
-        self._stop.wait(random.uniform(0.0, self._pause(self._collisions)))
+        before, self.position = self.position, self._place()
+        # Who comes no further leaves it to the others for a moment.
+        self._collisions = self._collisions + 1 if self.position == before else 0
+        if self._collisions:
+            least, most = _YIELD_S
+            self._stop.wait(random.uniform(0.0, _doubled(least, self._collisions, most)))
 
-    @staticmethod
-    def _pause(tries: int) -> float:
-        least, most = _PAUSE_S
-        # Not doubled without end: 2.0 ** 1024 is too large a number.
-        pause: float = min(least * 2.0 ** min(tries - 1, 20), most)
-        return pause
+
+def _doubled(least: float, tries: int, most: float) -> float:
+    # Not without end: 2.0 ** 1024 is too large a number.
+    doubled: float = min(least * 2.0 ** min(tries - 1, 20), most)
+    return doubled

@@ -106,9 +106,8 @@ class NatsPublisher:
         self._thread: threading.Thread | None = None
         self._client: Client | None = None
         self._stream: JetStreamContext | None = None
-        self._place = Place(None, "", 0)
+        self._place = Place(None, "", 0, False)
         self._confirmed: Place | None = None  # what is still known of a stream that has forgotten
-        self._window = _WINDOW
         self._under_way: list[asyncio.Future[PubAck]] = []
         self._complaint = ""  # what the server said last without being asked
 
@@ -131,20 +130,20 @@ class NatsPublisher:
         last knew.
         """
         place = self._do(self._read_place())
-        if place.number is None and place.last_seq:
+        if place.number is None and place.forgotten:
             if self._confirmed is not None and self._confirmed.last_seq <= place.last_seq:
                 place = self._confirmed._replace(last_seq=place.last_seq)
             else:
                 _log.warning(
-                    "Stream '%s' held messages once and none of the log's events now, so the log is published from "
-                    "its beginning, or from --after on.",
+                    "Stream '%s' has dropped all that it held, and with it the place in the log, which is published "
+                    "from its beginning, or from --after on. Nats-Msg-Id says what is there again.",
                     self._stream_options.name,
                 )
         self._place = place
         return place.number
 
     def publish(self, events: Sequence[CloudEvent]) -> None:
-        """Publish events, `_WINDOW` at a time under way."""
+        """Publish events, many of them under way at a time."""
         if events:
             self._do(self._publish(events))
 
@@ -213,15 +212,9 @@ class NatsPublisher:
         try:
             await self._send(events)
             last = await self._confirm(0)
-        except Exception as error:
-            if getattr(error, "err_code", None) == _WRONG_LAST_SEQUENCE:
-                # Fewer at a time get through between those of somebody else.
-                self._window = max(1, self._window // 2)
-            raise
         finally:
             self._give_up()
-        self._window = min(self._window * 2, _WINDOW)
-        self._place = Place(int(events[-1].id), events[-1].source, last)
+        self._place = Place(int(events[-1].id), events[-1].source, last, False)
         self._confirmed = self._place
 
     async def _send(self, events: Sequence[CloudEvent]) -> None:
@@ -248,8 +241,8 @@ class NatsPublisher:
             self._under_way.append(
                 await self._stream.publish_async(f"{prefix}.{event.type}", body, headers=headers)
             )
-            if len(self._under_way) >= self._window:
-                await self._confirm(self._window // 2)
+            if len(self._under_way) >= _WINDOW:
+                await self._confirm(_WINDOW // 2)
 
     async def _confirm(self, rest: int) -> int:
         """Wait until no more than so many are under way; the stream's number of the last that was confirmed.
@@ -279,14 +272,24 @@ class NatsPublisher:
         self._under_way.clear()
 
     async def _complained(self, error: Exception) -> None:
-        self._complaint = str(error)
+        from nats.js.errors import APIError
+
+        if isinstance(error, APIError):
+            # A refused message: nats-py (2.16) raises here what it means to give to the future. What comes
+            # after it is refused too.
+            self._fail(error)
+        else:
+            self._complaint = str(error)
 
     async def _closed(self) -> None:
         from nats.errors import ConnectionClosedError
 
+        self._fail(ConnectionClosedError())
+
+    def _fail(self, error: Exception) -> None:
         for one in self._under_way:
             if not one.done():
-                one.set_exception(ConnectionClosedError())
+                one.set_exception(error)
 
     def _meaning(self, error: Exception) -> HeadraceError:
         """The error of ours that one of NATS's stands for."""

@@ -64,11 +64,13 @@ class Place(NamedTuple):
         number: Of the last event in it; None when it holds none.
         source: Which log that event is from; empty when there is none.
         last_seq: The stream's number of the last message that it was ever given; 0 when none.
+        forgotten: It held messages, and holds none now.
     """
 
     number: int | None
     source: str
     last_seq: int
+    forgotten: bool
 
 
 async def ensure_stream(stream: JetStreamContext, options: StreamOptions) -> None:
@@ -116,7 +118,7 @@ async def read_place(stream: JetStreamContext, options: StreamOptions) -> Place:
         last_seq = info.state.last_seq
         last = await _last_message(stream, options)
         if last is None:
-            return Place(None, "", last_seq)
+            return Place(None, "", last_seq, bool(last_seq) and not info.state.messages)
         if last.seq is None or last.seq > last_seq:
             continue
         source, slash, number = (last.headers or {}).get(MSG_ID, "").rpartition("/")
@@ -125,7 +127,7 @@ async def read_place(stream: JetStreamContext, options: StreamOptions) -> Place:
                 f"Message {last.seq} of stream '{options.name}', on {last.subject}, is no event of headrace, so the "
                 "place in the log cannot be read from the stream: give another --stream or --subject-prefix."
             )
-        return Place(int(number), source, last_seq)
+        return Place(int(number), source, last_seq, False)
 
 
 def takes(pattern: str, subjects: str) -> bool:
