@@ -248,7 +248,8 @@ def test_a_stream_that_has_dropped_everything_is_not_filled_again_by_a_bridge_th
     started = bridge(store, broker.url, "--once")
     assert started.end() == 0
     assert "has dropped all that it held" in started.output()
-    assert numbers(broker.messages()) == list(range(1, 302))
+    # The last one was there a moment ago, so JetStream takes it for a duplicate.
+    assert numbers(broker.messages()) == list(range(1, 301))
 
 
 def test_a_stream_that_is_made_has_the_limits_that_were_asked_for(

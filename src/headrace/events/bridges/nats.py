@@ -4,9 +4,9 @@ Each event is one message on ``<prefix>.<type>``: its CloudEvents JSON (structur
 headers too, so that a consumer can choose without parsing.
 
 Many messages are under way at once, and still none gets in before one that comes earlier: each says which
-number the stream's last message must have (``Nats-Expected-Last-Sequence``), so when one is lost or refused
-the server refuses those after it. For the same reason two bridges, or one and what a dead one left in the
-network, cannot put an event in twice, however long after.
+number and id the stream's last message must have (``Nats-Expected-Last-Sequence``, ``-Msg-Id``), so when
+one is lost or refused the server refuses those after it. For the same reason two bridges, or one and what
+a dead one left in the network, cannot put an event in twice, however long after.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ _CONNECT_S = 5
 _ANSWER_S = 10.0
 #: Bytes of a message's headers beside their names and values.
 _HEADER_LINES = 16
-_WRONG_LAST_SEQUENCE = 10071
+#: Another message came between: the last one has another id, or another number, than it should have.
+_OUT_OF_TURN = (10070, 10071)
 
 
 class NatsOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -231,6 +232,9 @@ class NatsPublisher:
                 "content-type": "application/cloudevents+json",
                 **header_attributes(event),
             }
+            if offset:
+                # The number alone fits again one message after somebody else's.
+                headers["Nats-Expected-Last-Msg-Id"] = f"{event.source}/{events[offset - 1].id}"
             size = len(body) + sum(len(one) + len(value) + 4 for one, value in headers.items())
             if size + _HEADER_LINES > most:
                 await self._confirm(0)
@@ -299,7 +303,7 @@ class NatsPublisher:
         where = f"NATS at {', '.join(map(_shown, self._options.servers))}"
         name = self._stream_options.name
         said = f"{error} {self._complaint}".lower()
-        if isinstance(error, APIError) and error.err_code == _WRONG_LAST_SEQUENCE:
+        if isinstance(error, APIError) and error.err_code in _OUT_OF_TURN:
             return Conflict(
                 f"Somebody else publishes to stream '{name}' too: another bridge? One is enough, though two do no harm."
             )
