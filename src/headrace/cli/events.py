@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from headrace.cli.bridge import bridge
 from headrace.cli.choices import SPAN
 from headrace.cli.outcome import printable
 from headrace.cli.output import json_option, moment, print_json, print_table
@@ -49,6 +50,9 @@ def events() -> None:
     Every event has a number. Who has seen N goes on with --after N, and misses nothing.
     `headrace events types` lists what there is.
     """
+
+
+events.add_command(bridge)
 
 
 @events.command()
