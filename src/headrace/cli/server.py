@@ -111,6 +111,23 @@ def _environment(name: str, mlflow: str | None = None) -> list[str]:
     help="Largest JSON request. Artifacts have no limit.",
 )
 @click.option(
+    "--webhook-allowed-targets",
+    metavar="TARGETS",
+    default="",
+    envvar=["HEADRACE_WEBHOOK_ALLOWED_TARGETS"],
+    help="Hosts and networks, separated by commas, that webhooks may send to though they are not public, and "
+    "without TLS: ci.example.org, *.corp.example, 10.1.0.0/16.",
+)
+@click.option(
+    "--webhook-keep-days",
+    type=click.FloatRange(min=0),
+    metavar="DAYS",
+    default=30.0,
+    envvar=["HEADRACE_WEBHOOK_KEEP_DAYS"],
+    show_default=True,
+    help="How long delivered messages of webhooks are remembered.",
+)
+@click.option(
     "--access-log/--no-access-log",
     default=True,
     envvar=["HEADRACE_ACCESS_LOG"],
@@ -148,6 +165,8 @@ def server(
     x_frame_options: str,
     disable_security_middleware: bool,
     max_body: int,
+    webhook_allowed_targets: str,
+    webhook_keep_days: float,
     access_log: bool,
     log_level: str,
     **ignored: str | bool | None,
@@ -189,6 +208,8 @@ def server(
         allowed_origins=_listed(cors_allowed_origins),
         frame_options=x_frame_options,
         max_body=max_body,
+        webhook_targets=_listed(webhook_allowed_targets),
+        webhook_days=webhook_keep_days,
         access_log=access_log,
         log_level=log_level,
     )

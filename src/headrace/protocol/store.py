@@ -12,11 +12,24 @@ from headrace.protocol.experiments import Experiments
 from headrace.protocol.ingest import Ingest
 from headrace.protocol.logged_models import LoggedModels
 from headrace.protocol.metrics import Metrics
+from headrace.protocol.mlflow_webhook_api import MlflowWebhooks
 from headrace.protocol.runs import Runs
 from headrace.protocol.trash import Trash
+from headrace.protocol.webhooks import Webhooks
 
 
-class Store(Experiments, Runs, Ingest, Consoles, Metrics, LoggedModels, Trash, Events):
+class Store(
+    Experiments,
+    Runs,
+    Ingest,
+    Consoles,
+    Metrics,
+    LoggedModels,
+    Trash,
+    Events,
+    Webhooks,
+    MlflowWebhooks,
+):
     """The tracking operations together."""
 
     def close(self) -> None:

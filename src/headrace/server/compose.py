@@ -9,6 +9,12 @@ from typing import Any
 from headrace.artifacts import open_artifacts
 from headrace.artifacts.locations import local_folder
 from headrace.engine import Engine
+from headrace.events.background import Background
+from headrace.events.targets import Targets
+from headrace.events.webhooks.hooks import checker
+from headrace.events.webhooks.job import WebhookJob
+from headrace.events.webhooks.trial import OPERATIONS as TRIALS
+from headrace.events.webhooks.trial import Trials
 from headrace.protocol import openapi
 from headrace.protocol.artifacts import Artifacts
 from headrace.protocol.operation import Operation, operations_of
@@ -35,9 +41,15 @@ def build(settings: Settings) -> App:
         SchemaMismatch: It was made by another version of headrace.
         InvalidParameter: A setting names no store or no artifact folder.
     """
+    targets = Targets(settings.webhook_targets)
     proxied = None if settings.artifacts is None else open_artifacts(settings.artifacts)
     engine = Engine(
         settings.database_url, artifact_root=settings.artifact_root, actor="", served=True
+    )
+    engine.webhook_guard.check = checker(targets)
+    trials = Trials(engine, targets)
+    background = Background(
+        engine, [lambda: WebhookJob(engine, targets, keep_days=settings.webhook_days)]
     )
     version = distribution_version("headrace")
     log = LogWriter()
@@ -52,6 +64,10 @@ def build(settings: Settings) -> App:
     def submit_artifacts(operation: Operation, request: Any, actor: str) -> Future[Any]:
         return threads.submit(getattr(service, operation.name), request)
 
+    def submit_store(operation: Operation, request: Any, actor: str) -> Future[Any]:
+        submit = trials.submit if operation.name in TRIALS else engine.submit
+        return submit(operation, request, actor)
+
     def document() -> dict[str, Any]:
         return openapi.document(
             operations.values(),
@@ -64,6 +80,8 @@ def build(settings: Settings) -> App:
         return metrics.page(app.in_flight, bridge.waiting)
 
     def close() -> None:
+        background.close()
+        trials.close()
         threads.shutdown()
         engine.close()
         log.close()
@@ -75,7 +93,7 @@ def build(settings: Settings) -> App:
         metrics_page=metrics_page,
         server_info=_server_info(settings),
     )
-    for interface, submit in ((Store, engine.submit), (Artifacts, submit_artifacts)):
+    for interface, submit in ((Store, submit_store), (Artifacts, submit_artifacts)):
         routes |= operation_routes(
             operations_of(interface).values(),
             submit,

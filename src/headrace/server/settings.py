@@ -29,6 +29,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             ``*`` accepts every one.
         frame_options: Value of X-Frame-Options; ``NONE`` sends no such header.
         max_body: Largest JSON body in bytes, after decompression.
+        webhook_targets: Hosts and networks that webhooks may send to though they are not public, and without TLS.
+        webhook_days: Days that delivered messages are remembered.
         access_log: Write one line per request to standard error.
         log_level: ``debug``, ``info``, ``warning`` or ``error``.
     """
@@ -46,5 +48,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allowed_origins: tuple[str, ...] = ()
     frame_options: str = "SAMEORIGIN"
     max_body: int = MAX_BODY
+    webhook_targets: tuple[str, ...] = ()
+    webhook_days: float = 30.0
     access_log: bool = True
     log_level: str = "info"
