@@ -6,8 +6,11 @@ docs/internals/targets.md says against what this guards.
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 import socket
+import ssl
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -17,67 +20,20 @@ import msgspec
 from headrace.errors import InvalidParameter
 from headrace.events import addresses
 from headrace.events.addresses import Address, Network
+from headrace.events.dialing import PORTS, Checked, Dialer, NotAllowed, Target, default_tls, explain
+from headrace.events.http_sender import HttpSender
+from headrace.events.mail_sender import MailSender
 from headrace.events.outgoing import Outcome, Outgoing
 
 #: Addresses of a host: ``await resolve(host, port)``; raises OSError when it has none.
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
-_PORTS = {"https": 443, "http": 80, "smtps": 465, "smtp": 587}
-_ENCRYPTED = frozenset({"https", "smtps"})
-_MAIL = frozenset({"smtp", "smtps"})
+_MAIL = ("smtp", "smtps")
 _MAX_URL = 2048
 _NAME = re.compile(r"(?=.{1,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*\Z")  # fmt: skip
 _UNSAFE = re.compile(r"[^\x21-\x7e\u00a1-\U0010ffff]|\\")
 #: Lookups at once; a slow name server holds up no more than its own.
 _LOOKUPS = 32
-
-
-class NotAllowed(InvalidParameter):
-    """This may not be sent to."""
-
-
-class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """A URL, taken apart once: what is checked and what is connected to cannot differ.
-
-    Attributes:
-        scheme: ``https``, ``http``, ``smtps`` or ``smtp``.
-        host: In small letters, without brackets and final dot; international names in their ASCII form.
-        port: From 1 to 65535.
-        path: Path and query, at least ``/``.
-        query: The query alone.
-        user: Of mail servers; else empty.
-        password: Of mail servers; else empty.
-    """
-
-    scheme: str
-    host: str
-    port: int
-    path: str
-    query: str = ""
-    user: str = ""
-    password: str = ""
-
-    @property
-    def encrypted(self) -> bool:
-        """Whether everything that is said to it is encrypted from the first byte on."""
-        return self.scheme in _ENCRYPTED
-
-    @property
-    def mail(self) -> bool:
-        """Whether it is a mail server."""
-        return self.scheme in _MAIL
-
-
-class Checked(msgspec.Struct, frozen=True):
-    """What may be connected to.
-
-    Attributes:
-        addresses: In the order to try them.
-        listed: The host, or all its addresses, are in the allow-list.
-    """
-
-    addresses: tuple[str, ...]
-    listed: bool
 
 
 class Targets:
@@ -133,8 +89,8 @@ class Targets:
             ]
         if not found:
             raise OSError(f"'{target.host}' has no address.")
-        listed = all([self._check_address(target, address) for address in found])
-        return Checked(tuple(str(address) for address in dict.fromkeys(found)), listed)
+        verdicts = {address: self._check_address(target, address) for address in found}
+        return Checked(tuple(map(str, verdicts)), listed=all(verdicts.values()))
 
     def _check_address(self, target: Target, address: Address) -> bool:
         """Whether it is in the allow-list.
@@ -201,16 +157,15 @@ class SystemResolver:
         Raises:
             OSError: It has none.
         """
-        found = await asyncio.get_running_loop().run_in_executor(
-            self._threads, _getaddrinfo, host, port
-        )
-        return [str(one[4][0]) for one in found]
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, _getaddrinfo, host, port)
 
 
-def _getaddrinfo(host: str, port: int) -> list[tuple[object, ...]]:
-    return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+def _getaddrinfo(host: str, port: int) -> list[str]:
+    return [str(one[4][0]) for one in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
+@functools.lru_cache(maxsize=1024)
 def parse_url(url: str) -> Target:
     """A URL, taken apart.
 
@@ -230,7 +185,7 @@ def parse_url(url: str) -> Target:
         host, port = parts.hostname or "", parts.port
     except ValueError as error:
         raise InvalidParameter(f"The URL cannot be read: {error}.") from None
-    if parts.scheme not in _PORTS:
+    if parts.scheme not in PORTS:
         raise InvalidParameter(
             f"The URL's scheme is '{parts.scheme[:30]}': it must be https, smtps or smtp, or http to an allowed "
             "host."
@@ -244,7 +199,7 @@ def parse_url(url: str) -> Target:
     return Target(
         scheme=parts.scheme,
         host=name,
-        port=port or _PORTS[parts.scheme],
+        port=port or PORTS[parts.scheme],
         path=(parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
         query=parts.query,
         user=user,
@@ -292,47 +247,49 @@ def _literal(host: str) -> Address | None:
 
 
 class Sender:
-    """Sends messages; one per event loop."""
+    """Sends messages to allowed targets. One per event loop: it keeps connections alive."""
 
-    def __init__(self, targets: Targets, *, timeout: float = 30.0) -> None:
-        """To these targets."""
-        import httpcore
+    def __init__(
+        self,
+        targets: Targets,
+        *,
+        timeout: float = 30.0,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """Connect to nobody yet.
 
-        self._targets = targets
+        Args:
+            targets: Who may be sent to.
+            timeout: Seconds that one message may take, everything included.
+            tls: Whose certificates are good; default: the system's and Mozilla's.
+        """
         self._timeout = timeout
-        self._pool = httpcore.AsyncConnectionPool(max_connections=1000)
+        dial = Dialer(targets.check)
+        context = tls or default_tls()
+        self._http = HttpSender(dial, context)
+        self._mail = MailSender(dial, context)
 
     async def send(self, outgoing: Outgoing) -> Outcome:
-        """Send one message."""
-        import time
+        """Send a message once.
 
-        start = time.perf_counter()
+        Never raises for anything that the network or the target does: the outcome says it. Redirects are
+        not followed.
+        """
+        began = time.perf_counter()
         try:
             async with asyncio.timeout(self._timeout):
-                await self._targets.check(parse_url(outgoing.url))
-                answer = await self._pool.request(
-                    outgoing.method, outgoing.url, headers=list(outgoing.headers.items()),
-                    content=outgoing.body,
-                )  # fmt: skip
-        except NotAllowed as error:
-            return Outcome(error=error.message, final=True)
-        except Exception as error:  # noqa: BLE001 - stand-in
-            return Outcome(
-                error=f"{type(error).__name__}: {error}",
-                latency_ms=(time.perf_counter() - start) * 1000,
-            )
-        latency = (time.perf_counter() - start) * 1000
-        body = answer.content[:2048].decode(errors="replace")
-        ok = 200 <= answer.status < 300
-        wait = next((v for k, v in answer.headers if k.lower() == b"retry-after"), b"")
-        return Outcome(
-            status=answer.status,
-            latency_ms=latency,
-            body=body,
-            error="" if ok else f"answered {answer.status}",
-            retry_after=float(wait) if wait.isdigit() else None,
-        )
+                target = parse_url(outgoing.url)
+                sender = self._mail if target.mail else self._http
+                outcome = await sender.send(target, outgoing)
+        except TimeoutError:
+            outcome = Outcome(error=f"It took longer than {self._timeout:g} s.")
+        except InvalidParameter as error:
+            outcome = Outcome(error=error.message, final=True)
+        except Exception as error:  # noqa: BLE001 - whatever a target provokes is that delivery's failure, no more
+            outcome = Outcome(error=explain(error))
+        latency = (time.perf_counter() - began) * 1000
+        return msgspec.structs.replace(outcome, latency_ms=latency)
 
     async def close(self) -> None:
-        """Close connections."""
-        await self._pool.aclose()
+        """Close the connections that are kept alive."""
+        await self._http.close()
