@@ -9,6 +9,7 @@ and takes no memory until then.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import deque
@@ -93,6 +94,7 @@ class Lanes:
         self.schedule = schedule
         self._lanes: dict[int, Lane] = {}
         self.tasks: set[asyncio.Task[None]] = set()
+        self._ending = asyncio.Event()
 
     def use(self, webhooks: list[Listed]) -> None:
         """Send to these webhooks from now on, as they are now."""
@@ -141,8 +143,14 @@ class Lanes:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
+    async def rest(self, seconds: float) -> None:
+        """Sleep, unless it ends."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._ending.wait(), seconds)
+
     async def close(self, patience: float) -> None:
         """Start nothing more; wait so many seconds for what is under way, then break it off."""
+        self._ending.set()
         for lane in self._lanes.values():
             lane.close()
         if self.tasks:
@@ -221,7 +229,7 @@ class Lane:
                 size += sum(len(one.event) for one in deliveries)
         except HeadraceError as error:
             _log.warning("Deliveries cannot be read: %s", error.message)
-            await asyncio.sleep(1)
+            await self._lanes.rest(1)
             self._more = True
         finally:
             self._taking = False
@@ -284,7 +292,7 @@ class Lane:
         if beyond >= 0 and not self._paused and not self._closed:
             self._paused = True
             try:
-                await asyncio.sleep(min(2.0 ** min(beyond, 10), _LONGEST_PAUSE))
+                await self._lanes.rest(min(2.0 ** min(beyond, 10), _LONGEST_PAUSE))
             finally:
                 self._paused = False
 

@@ -73,7 +73,8 @@ class WebhookJob:
     def stop(self) -> None:
         """End, within seconds. What is not delivered then is delivered by whoever starts next."""
         self._stopping.set()
-        self._loop.call_soon_threadsafe(self._end.set)
+        with contextlib.suppress(RuntimeError):  # it was stopped before
+            self._loop.call_soon_threadsafe(self._end.set)
         self._thread.join()
 
     def _run(self) -> None:
