@@ -108,7 +108,8 @@ def test_pages_follow_each_other(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"max_results": 0}, {"max_results": 1001}, {"page_token": "x"}, {"page_token": "YQ=="}]
+    "fields",
+    [{"max_results": 0}, {"max_results": 1001}, {"page_token": "x"}, {"page_token": "YQ=="}],
 )
 def test_pages_that_cannot_be_are_refused(api: Api, fields: dict[str, object]) -> None:
     for call in (api.list_webhooks, api.list_deliveries):

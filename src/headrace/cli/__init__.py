@@ -18,6 +18,7 @@ COMMANDS = {
     "server": "Serve a store over HTTP, for headrace and MLflow clients.",
     "experiments": "List, show, create, rename, delete and restore experiments.",
     "runs": "List, show, compare, delete, restore and export runs, and read their output.",
+    "webhooks": "List, create, change and try webhooks, and see what became of their deliveries.",
     "artifacts": "List, download and upload the files of runs.",
     "sync": "Ship what was logged offline, or left behind, to its store.",
     "db": "Check, upgrade and downgrade a store's database schema.",

@@ -46,7 +46,9 @@ def test_every_event_arrives_once_signed_and_in_order_of_its_subject(
     received = there.received
     assert len(received) == len({one.id for one in received}) == 600
     for n in range(20):
-        steps = [one.event["data"]["after"] for one in received if one.event["subject"] == f"run/{n}"]
+        steps = [
+            one.event["data"]["after"] for one in received if one.event["subject"] == f"run/{n}"
+        ]
         assert steps == [str(step) for step in range(30)]
     for one in received[:20]:
         assert Verifier(SECRET).verify(one.body, one.headers)["id"] == one.event["id"]
@@ -161,9 +163,7 @@ def test_a_webhook_gets_what_it_asks_for_and_nothing_older(
     assert [one.event["subject"] for one in there.received] == ["run/a1", "run/a3"]
 
 
-def test_an_experiment_and_an_actor_restrict(
-    api: Api, target: Start, deliver: Start
-) -> None:
+def test_an_experiment_and_an_actor_restrict(api: Api, target: Start, deliver: Start) -> None:
     there = target()
     one, other = api.new_experiment(), api.new_experiment()
     _hook(api, there, experiment_ids=[one], actors=["bob"], name="never")
@@ -250,7 +250,9 @@ def test_thousands_that_wait_are_delivered_a_part_at_a_time(
     there.wait(3000)
     until(lambda: not api.list_deliveries(webhook_id=webhook_id, state=["pending"]).deliveries)
     assert len({one.id for one in there.received}) == 3000
-    ordered = [one.event["data"]["n"] for one in there.received if one.event["subject"] == "run/one"]
+    ordered = [
+        one.event["data"]["n"] for one in there.received if one.event["subject"] == "run/one"
+    ]
     assert ordered == list(range(900))
 
 

@@ -68,8 +68,9 @@ def test_webhooks_that_fail_do_not_tell_each_other_for_ever(
     emit(("run.created", "run/a"))
     for number, webhook_id in enumerate(ids):
         until(
-            lambda webhook_id=webhook_id, number=number: len(_deliveries(api, webhook_id, "parked"))
-            == len(_expected(api, ids, number))
+            lambda webhook_id=webhook_id, number=number: (
+                len(_deliveries(api, webhook_id, "parked")) == len(_expected(api, ids, number))
+            )
         )
         parked = _deliveries(api, webhook_id, "parked")
         assert f"webhook/{webhook_id}" not in {one.subject for one in parked}
@@ -106,9 +107,7 @@ def test_what_can_never_be_sent_is_parked_at_once(
     assert there.received == []
 
 
-def test_one_delivery_can_be_repeated(
-    api: Api, target: Start, deliver: Start, emit: Start
-) -> None:
+def test_one_delivery_can_be_repeated(api: Api, target: Start, deliver: Start, emit: Start) -> None:
     there = target()
     webhook_id = _hook(api, there)
     deliver()
