@@ -24,8 +24,8 @@ _Key = tuple[str, str, int]
 class HttpSender:
     """Sends, and keeps connections.
 
-    httpcore's own pool looks at every connection, by a system call each, for every request, whosever it is;
-    this one looks at those of the target.
+    httpcore's own pool polls every idle connection for every request, and counts all of them for each; this one
+    looks at one of the target's.
     """
 
     def __init__(self, dialer: Dialer, tls: ssl.SSLContext) -> None:
