@@ -24,8 +24,8 @@ _Key = tuple[str, str, int]
 class HttpSender:
     """Sends, and keeps connections.
 
-    httpcore's own pool looks at every connection, by a system call each, for every request, whosever it is;
-    this one looks at those of the target.
+    httpcore's own pool polls every idle connection for every request, and counts all of them for each; this one
+    looks at one of the target's.
     """
 
     def __init__(self, dialer: Dialer, tls: ssl.SSLContext) -> None:
@@ -49,7 +49,7 @@ class HttpSender:
         """
         request = _request(target, outgoing)
         key = (target.scheme, target.host, target.port)
-        kept = self._take(key)
+        kept = await self._take(key)
         if kept is not None:
             try:
                 return await self._exchange(key, kept, request)
@@ -87,13 +87,14 @@ class HttpSender:
         await self._keep(key, connection)
         return _outcome(response, bytes(body[:ANSWER_BYTES]))
 
-    def _take(self, key: _Key) -> httpcore.AsyncHTTPConnection | None:
+    async def _take(self, key: _Key) -> httpcore.AsyncHTTPConnection | None:
         connections = self._idle.get(key)
         while connections:
             connection = connections.pop()
             self._count -= 1
             if not connection.has_expired():
                 return connection
+            await connection.aclose()
         return None
 
     async def _keep(self, key: _Key, connection: httpcore.AsyncHTTPConnection) -> None:

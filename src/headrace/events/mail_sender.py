@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from email import message_from_bytes, policy
 from email.utils import getaddresses
@@ -60,8 +61,7 @@ class MailSender:
             first = error.recipients[0]
             return _refusal(first.code, f"{first.recipient}: {first.message}")
         finally:
-            client.close()
-            sock.close()
+            _drop(client, sock)
         # Those who took it would get it again if the others made this a failure.
         notes = [f"{who} was refused: {code} {why}" for who, (code, why) in refused.items()]
         return Outcome(status=250, body="\n".join([answer, *notes])[:ANSWER_BYTES])
@@ -77,6 +77,15 @@ class MailSender:
                 f"The mail server '{target.host}' does not offer encryption (STARTTLS). Use one that does, or put "
                 "it into the server's list of allowed targets."
             )
+
+
+def _drop(client: aiosmtplib.SMTP, sock: socket.socket) -> None:
+    """End the connection at once: a server that is slow to say goodbye is not waited for."""
+    if isinstance(client.transport, asyncio.WriteTransport):
+        client.transport.abort()
+    else:
+        sock.close()
+    client.close()
 
 
 def _refusal(code: int, message: str) -> Outcome:

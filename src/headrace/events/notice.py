@@ -92,7 +92,9 @@ def notice_of(event: Mapping[str, Any]) -> Notice:
         title=line(title, _MAX_TITLE),
         text=block(text, _MAX_TEXT),
         severity=severity,
-        facts=tuple((line(name, 60), line(value, _MAX_VALUE)) for name, value in facts),
+        facts=tuple(
+            (line(name, 60) or "-", line(value, _MAX_VALUE) or "-") for name, value in facts
+        ),
         link=link_of(event),
     )
 

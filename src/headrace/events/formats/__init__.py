@@ -6,12 +6,13 @@ the signature.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
+from importlib.metadata import version
 
 import msgspec
 
-from headrace import __version__
 from headrace.errors import InvalidParameter
 from headrace.events.formats import (
     cloudevents,
@@ -119,7 +120,7 @@ def build(hook: Hook, event: bytes, delivery_id: str, sent: float) -> Outgoing:
     content = format.compose(Message(hook, event, delivery_id, sent))
     if hook.format == "mail":
         return Outgoing(url=hook.url, headers={}, body=content.body)
-    headers = {"User-Agent": f"headrace/{__version__}", "Content-Type": content.type}
+    headers = {"User-Agent": _agent(), "Content-Type": content.type}
     headers |= content.headers
     given = {name.lower() for name in hook.headers}
     headers = {name: value for name, value in headers.items() if name.lower() not in given}
@@ -129,6 +130,11 @@ def build(hook: Hook, event: bytes, delivery_id: str, sent: float) -> Outgoing:
         headers |= mlflow_headers(secret, delivery_id, int(sent), content.body)
     headers |= standard_headers(secret, delivery_id, int(sent), content.body)
     return Outgoing(url=hook.url, headers=headers, body=content.body)
+
+
+@functools.cache
+def _agent() -> str:
+    return f"headrace/{version('headrace')}"
 
 
 def _check_template(hook: Hook, format: _Format) -> None:
