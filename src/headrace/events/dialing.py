@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -16,6 +17,8 @@ from headrace.errors import InvalidParameter
 
 #: Seconds that one address of several may take to connect.
 _CONNECT_S = 10.0
+#: Bytes that are written at once.
+_WHOLE = 65_536
 PORTS = {"https": 443, "http": 80, "smtps": 465, "smtp": 587}
 _ENCRYPTED = frozenset({"https", "smtps"})
 _MAIL = frozenset({"smtp", "smtps"})
@@ -146,22 +149,33 @@ class Stream(httpcore.AsyncNetworkStream):
         """Take a connection of asyncio's."""
         self._reader = reader
         self._writer = writer
+        self._unsent = bytearray()
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """What has come, at most so much; empty at the end."""
+        if self._unsent:
+            # An error of writing is none yet: the other side may have answered all the same.
+            with contextlib.suppress(OSError):
+                await self._flush()
         return await self._reader.read(max_bytes)
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Send all of it.
+        """Take it to be sent: a small request goes out whole, when its answer is asked for.
 
         Raises:
             httpcore.WriteError: The other side does not listen; it may have answered all the same.
         """
-        try:
-            self._writer.write(buffer)
-            await self._writer.drain()
-        except OSError as error:
-            raise httpcore.WriteError(error) from error
+        self._unsent += buffer
+        if len(self._unsent) >= _WHOLE:
+            try:
+                await self._flush()
+            except OSError as error:
+                raise httpcore.WriteError(error) from error
+
+    async def _flush(self) -> None:
+        unsent, self._unsent = self._unsent, bytearray()
+        self._writer.write(unsent)
+        await self._writer.drain()
 
     async def aclose(self) -> None:
         """Drop the connection: there is nothing left to say, and nobody to wait for."""

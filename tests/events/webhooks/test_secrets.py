@@ -16,7 +16,7 @@ from cryptography.fernet import Fernet
 from headrace.engine import Engine
 from headrace.engine.database import Database
 from headrace.engine.webhooks.secrets import Secrets
-from headrace.errors import InvalidState
+from headrace.errors import InvalidParameter, InvalidState
 from headrace.events.webhooks.job import WebhookJob
 from support.api import Api
 from support.hook_target import Answer, HookTarget
@@ -107,7 +107,7 @@ def test_a_wrong_key_stops_the_deliveries_of_that_webhook_only(
     api = Api(engine)
     assert len(api.list_webhooks().webhooks) == 3
     assert api.get_webhook(webhook_id=signed).webhook.has_secret
-    assert api.get_webhook(webhook_id=headed).webhook.header_names == ("(unreadable)",)
+    assert api.get_webhook(webhook_id=headed).webhook.header_names == ("unreadable",)
     job = WebhookJob(engine, LOOPBACK, schedule=QUICK)
     job.start()
     api.new_run()
@@ -136,3 +136,12 @@ def test_a_secret_is_in_no_answer_event_or_attempt(
     for one in api.list_deliveries(webhook_id=webhook_id).deliveries:
         shown.append(api.get_delivery(delivery_id=one.delivery_id))
     assert "hush" not in repr(shown) + caplog.text
+
+
+def test_a_change_does_not_ask_for_the_token_again(api: Api) -> None:
+    url = "https://api.github.com/repos/a/b/dispatches"
+    made = api.create_webhook(name="gh", url=url, types=["run.*"], format="github", secret="token")
+    webhook_id = made.webhook.webhook_id
+    assert api.update_webhook(webhook_id=webhook_id, name="other").webhook.has_secret
+    with pytest.raises(InvalidParameter):
+        api.update_webhook(webhook_id=webhook_id, secret="")

@@ -30,8 +30,8 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         url: With credentials, if it has some.
-        secret: Only when it is set now.
-        headers: Only when they are set now.
+        secret: As it is given, or was before.
+        headers: As they are given, or were before.
     """
 
     webhook_id: str

@@ -30,6 +30,8 @@ from headrace.protocol.webhooks import (
 )
 
 _webhook = schema.webhook
+#: In the place of the names of headers that cannot be decrypted.
+_UNREADABLE = "unreadable"
 _encode = msgspec.json.Encoder().encode
 #: Fields of a webhook that its events show as they are.
 _SHOWN = ("name", "description", "status", "format", "template")
@@ -161,13 +163,15 @@ class WebhookOperations(SessionBase, Webhooks):
             if (value := getattr(given, name, None)) is not None and value != getattr(row, name)
         }
         secret, headers = given.secret, getattr(given, "headers", None)
-        url = with_credentials(row.url, self._credentials(row)) if given.url is None else given.url
+        url = given.url
+        if url is None:
+            url = with_credentials(row.url, self._opened(row.credentials))
         self.guard.admit(
             Draft(
                 webhook_id=row.uuid,
                 url=url.strip(),
-                secret=secret or "",
-                headers=headers or {},
+                secret=self._opened(row.secret) if secret is None else secret,
+                headers=self._opened_headers(row) if headers is None else headers,
                 **{
                     name: str(values.get(name, getattr(row, name)))
                     for name in _SHOWN
@@ -206,14 +210,22 @@ class WebhookOperations(SessionBase, Webhooks):
             self._emit_webhook("webhook.updated", row.uuid, data)
         return self._webhook(row.uuid)
 
-    def _credentials(self, row: Any) -> str:
-        """What stands before the host of its URL; a placeholder when it cannot be decrypted."""
-        if not row.credentials:
+    def _opened(self, token: str | None) -> str:
+        """What was sealed; something in its place where it cannot be decrypted."""
+        if not token:
             return ""
         try:
-            return self.guard.secrets.open(row.credentials)
+            return self.guard.secrets.open(token)
         except InvalidState:
             return "unreadable"
+
+    def _opened_headers(self, row: Any) -> dict[str, str]:
+        if not row.headers:
+            return {}
+        try:
+            return msgspec.json.decode(self.guard.secrets.open(row.headers), type=dict[str, str])
+        except InvalidState:
+            return {_UNREADABLE: ""}
 
     def _show(self, row: Any) -> Webhook:
         wants = decode_wants(row.wants)
@@ -226,20 +238,11 @@ class WebhookOperations(SessionBase, Webhooks):
             format=row.format,
             template=row.template,
             has_secret=row.secret is not None,
-            header_names=self._header_names(row),
+            header_names=tuple(self._opened_headers(row)),
             creation_time=row.creation_time,
             last_update_time=row.last_update_time,
             **{name: getattr(wants, name) for name in Wants.__struct_fields__},
         )
-
-    def _header_names(self, row: Any) -> tuple[str, ...]:
-        if row.headers is None:
-            return ()
-        try:
-            headers = msgspec.json.decode(self.guard.secrets.open(row.headers), type=dict[str, str])
-        except InvalidState:
-            return ("(unreadable)",)
-        return tuple(headers)
 
     def _seal(self, text: str) -> str | None:
         return self.guard.secrets.seal(text) if text else None

@@ -149,8 +149,8 @@ class WebhookJob:
             self._look_now.clear()
             try:
                 self._lanes.wake(await self._loop.run_in_executor(self._threads, self._due))
-            except HeadraceError as error:
-                _log.warning("What is due cannot be read: %s", error.message)
+            except Exception as error:  # noqa: BLE001 - it goes on: nothing would be tried again any more
+                _complain("What is due cannot be read", error)
             await asyncio.sleep(_REST_S)
 
     def _due(self) -> list[int]:
@@ -165,9 +165,13 @@ class WebhookJob:
                 await self._loop.run_in_executor(
                     self._threads, self._upkeep.run, failing, self._stopping.is_set
                 )
-            except HeadraceError as error:
-                _log.warning("Deliveries are not kept in order: %s", error.message)
+            except Exception as error:  # noqa: BLE001 - it goes on: what is old would stay for ever
+                _complain("Old deliveries cannot be put in order", error)
             await asyncio.sleep(EVERY_S)
+
+
+def _complain(what: str, error: Exception) -> None:
+    _log.warning("%s: %s", what, error, exc_info=not isinstance(error, HeadraceError))
 
 
 def _now() -> int:
