@@ -124,6 +124,23 @@ def _environment(name: str, mlflow: str | None = None) -> list[str]:
     help="Remove the oldest events when the log takes more megabytes.  [default: keep them]",
 )
 @click.option(
+    "--webhook-allowed-targets",
+    metavar="TARGETS",
+    default="",
+    envvar=["HEADRACE_WEBHOOK_ALLOWED_TARGETS"],
+    help="Hosts and networks, separated by commas, that webhooks may send to though they are not public, and "
+    "without TLS: ci.example.org, *.corp.example, 10.1.0.0/16.",
+)
+@click.option(
+    "--webhook-keep-days",
+    type=click.FloatRange(min=0),
+    metavar="DAYS",
+    default=30.0,
+    envvar=["HEADRACE_WEBHOOK_KEEP_DAYS"],
+    show_default=True,
+    help="How long delivered messages of webhooks are remembered.",
+)
+@click.option(
     "--access-log/--no-access-log",
     default=True,
     envvar=["HEADRACE_ACCESS_LOG"],
@@ -163,6 +180,8 @@ def server(
     max_body: int,
     keep_events: int | None,
     keep_events_mb: float | None,
+    webhook_allowed_targets: str,
+    webhook_keep_days: float,
     access_log: bool,
     log_level: str,
     **ignored: str | bool | None,
@@ -206,6 +225,8 @@ def server(
         max_body=max_body,
         keep_events_ms=keep_events,
         keep_events_bytes=None if keep_events_mb is None else round(keep_events_mb * 1_000_000),
+        webhook_targets=_listed(webhook_allowed_targets),
+        webhook_days=webhook_keep_days,
         access_log=access_log,
         log_level=log_level,
     )

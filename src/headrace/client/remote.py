@@ -40,6 +40,12 @@ _ONCE = frozenset(
         "delete_tag",
         "delete_experiment_tag",
         "purge_trash",
+        "create_webhook",
+        "create_mlflow_webhook",
+        "delete_webhook",
+        "delete_mlflow_webhook",
+        "test_webhook",
+        "test_mlflow_webhook",
     )
 )
 

@@ -25,15 +25,20 @@ from headrace.engine.lease import Lease
 from headrace.engine.metrics.compactor import Compactor
 from headrace.engine.operations import PREPARED, Session
 from headrace.engine.watch import Signs, Watch
+from headrace.engine.webhooks.guard import Guard
+from headrace.engine.webhooks.redelivery import Redelivery
+from headrace.engine.webhooks.secrets import Secrets
 from headrace.engine.writer import GroupWriter
-from headrace.errors import Unavailable
+from headrace.errors import Unavailable, Unsupported
 from headrace.protocol.operation import Operation
 from headrace.protocol.store import Store
 
 #: A PostgreSQL transaction that lost a deadlock is tried again this often.
 _DEADLOCK_TRIES = 5
 #: Operations that are not one transaction.
-_BY_THEMSELVES = frozenset(("list_events", "trim_events"))
+_BY_THEMSELVES = frozenset(
+    ("list_events", "trim_events", "redeliver", "test_webhook", "test_mlflow_webhook")
+)
 #: PostgreSQL's name of a deadlock; its message is in the language of the server.
 _DEADLOCK = "40P01"
 
@@ -88,6 +93,11 @@ class Engine(Store):
         #: The event log, for readers in this process.
         self.log = EventLog(self._database)
         self.events = EventOperations(self.log, self.feed, self.transact, self._note_trimmed)
+        #: Keeps the secrets of webhooks, and judges what they ask for; a server gives it its rules.
+        self.webhook_guard = Guard(Secrets(self._database))
+        self._redelivery = Redelivery(
+            self._database, self.log, self.transact, lambda: self.feed.committed(True, {})
+        )
         self._watch = Watch(self._look, start=compact, served=served)
 
     def call(self, operation: Operation, request: Any) -> Any:
@@ -97,7 +107,7 @@ class Engine(Store):
     def perform(self, operation: Operation, request: Any, actor: str) -> Any:
         """Carry out an operation in somebody's name."""
         if operation.name in _BY_THEMSELVES:
-            return getattr(self.events, operation.name)(request, actor)
+            return self._by_itself(operation.name)(request, actor)
         if operation.reads:
             with self._database.read() as connection:
                 session = self._session(connection, actor)
@@ -144,6 +154,35 @@ class Engine(Store):
             Unavailable: The store is closed.
         """
         return self._in_pool(function, *arguments)
+
+    def _by_itself(self, name: str) -> Callable[[Any, str], Any]:
+        """What carries out an operation that is not one transaction.
+
+        Raises:
+            Unsupported: It needs a server around this engine.
+        """
+        if name == "redeliver":
+            return self._redelivery.redeliver
+        if name.startswith("test_"):
+            raise Unsupported(
+                "This store is not served, so nothing sends its webhooks' messages: start headrace server on it."
+            )
+        found: Callable[[Any, str], Any] = getattr(self.events, name)
+        return found
+
+    def within(self, work: Callable[[Session], Any], actor: str = "") -> Any:
+        """Run work over a session in a write transaction; its result, once that is durable.
+
+        Args:
+            work: May run twice, where the first time lost a deadlock or met a full disk.
+            actor: In whose name events are written.
+        """
+
+        def inside(connection: sa.Connection) -> tuple[Any, Callable[[], None]]:
+            session = self._session(connection, actor)
+            return work(session), session.committed
+
+        return self.transact(inside)
 
     def _in_pool(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         try:
@@ -206,6 +245,7 @@ class Engine(Store):
             artifact_root=self._artifact_root,
             signs=self._signs,
             feed=self.feed,
+            webhook_guard=self.webhook_guard,
         )
 
     def _note_trimmed(

@@ -12,6 +12,7 @@ from headrace.engine.metrics.reading import MetricOperations
 from headrace.engine.search.operations import SearchOperations
 from headrace.engine.stops import StopOperations
 from headrace.engine.trash import TrashOperations
+from headrace.engine.webhooks.deliveries import DeliveryOperations
 
 #: Operations that begin with work which needs no database, and is done before the transaction: the
 #: function that does it, and the session's method that takes its result in the place of the request.
@@ -25,6 +26,7 @@ class Session(
     SearchOperations,
     MetricOperations,
     LoggedModelOperations,
+    DeliveryOperations,
 ):
     """The store's operations, each running in the transaction that the session was given.
 

@@ -357,6 +357,96 @@ event_cursor = Table(
     sqlite_with_rowid=False,
 )
 
+#: Values of ``webhook_delivery.state``.
+PENDING, DELIVERED, PARKED, CANCELLED = range(4)
+
+# Where events are sent (docs/internals/webhooks.md). A deleted one stays until its deliveries are gone.
+webhook = Table(
+    "webhook",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("uuid", Ordered, nullable=False, unique=True),
+    Column("workspace", Text, nullable=False, server_default="default"),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("url", Text, nullable=False),  # without credentials
+    Column("status", Text, nullable=False),
+    Column("format", Text, nullable=False),
+    Column("template", Text, nullable=False),
+    Column("wants", Text, nullable=False),  # JSON: headrace.engine.webhooks.wants
+    # Encrypted, each by itself: headrace.engine.webhooks.secrets.
+    Column("secret", Text),
+    Column("headers", Text),
+    Column("credentials", Text),
+    Column("after_seq", BigInteger, nullable=False),  # it gets only later events
+    Column("creation_time", BigInteger, nullable=False),
+    Column("last_update_time", BigInteger, nullable=False),
+    Column("deleted_time", BigInteger),
+    sqlite_autoincrement=True,
+)
+
+webhook_delivery = Table(
+    "webhook_delivery",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("uuid", Ordered, nullable=False, unique=True),
+    Column("webhook_id", Id, ForeignKey("webhook.id"), nullable=False),
+    Column("seq", BigInteger, nullable=False),  # the event's number; 0: a test
+    Column("time", BigInteger, nullable=False),  # the event's
+    Column("type", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("event", Text, nullable=False),  # a CloudEvent in JSON
+    Column("state", SmallInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),  # ever
+    Column("tries", Integer, nullable=False),  # since it was queued last
+    Column("queued_time", BigInteger, nullable=False),
+    Column("next_time", BigInteger),  # of a pending one that failed
+    Column("done_time", BigInteger),
+    Column("status", Integer),  # what the last attempt was answered
+    Column("error", Text, nullable=False),  # why the last attempt failed
+    sqlite_autoincrement=True,
+)
+Index("ix_webhook_delivery_event", webhook_delivery.c.webhook_id, webhook_delivery.c.seq)
+Index(
+    "ix_webhook_delivery_pending",
+    webhook_delivery.c.webhook_id,
+    webhook_delivery.c.subject,
+    webhook_delivery.c.seq,
+    sqlite_where=text("state = 0"),
+    postgresql_where=text("state = 0"),
+)
+Index(
+    "ix_webhook_delivery_parked",
+    webhook_delivery.c.webhook_id,
+    webhook_delivery.c.id,
+    sqlite_where=text("state = 2"),
+    postgresql_where=text("state = 2"),
+)
+
+# One row for every subject of which a webhook has pending deliveries: when to send the next one.
+webhook_queue = Table(
+    "webhook_queue",
+    metadata,
+    Column("webhook_id", Id, ForeignKey("webhook.id"), primary_key=True),
+    Column("subject", Text, primary_key=True),
+    Column("next_time", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("ix_webhook_queue_next", webhook_queue.c.webhook_id, webhook_queue.c.next_time)
+
+webhook_attempt = Table(
+    "webhook_attempt",
+    metadata,
+    Column("delivery_id", Id, ForeignKey("webhook_delivery.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),  # from 1
+    Column("time", BigInteger, nullable=False),
+    Column("status", Integer),
+    Column("latency_ms", Double, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("error", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 #: Tables that hold rows of one run, in the order in which a purge empties them.
 RUN_TABLES = (
     param,

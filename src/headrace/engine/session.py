@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import sqlalchemy as sa
@@ -22,6 +22,9 @@ from headrace.engine.keys import SessionKeys
 from headrace.engine.watch import Signs
 from headrace.protocol.catalogue import EVENT_TYPES
 from headrace.protocol.operation import Interface
+
+if TYPE_CHECKING:
+    from headrace.engine.webhooks.guard import Guard
 
 _json = msgspec.json.Encoder()
 #: Things of one kind that an event names, and characters of a value in it.
@@ -38,6 +41,7 @@ class SessionBase(Interface):
         artifact_root: URI below which experiments without a location of their own keep artifacts.
         signs: Which runs were lately written to be alive.
         feed: Tells those who wait what was committed.
+        webhook_guard: Keeps the secrets of webhooks, and judges their targets.
         after: What to do once the transaction has committed.
         now: Milliseconds since the Unix epoch, one reading for the whole transaction.
     """
@@ -51,6 +55,7 @@ class SessionBase(Interface):
         artifact_root: str,
         signs: Signs | None = None,
         feed: Feed | None = None,
+        webhook_guard: Guard | None = None,
     ) -> None:
         self.connection = connection
         self.keys = keys
@@ -58,6 +63,7 @@ class SessionBase(Interface):
         self.artifact_root = artifact_root
         self.signs = signs or Signs()
         self.feed = feed
+        self.webhook_guard = webhook_guard
         self.after: list[Callable[[], None]] = [keys.publish]
         self.now = time.time_ns() // 1_000_000
         #: What `headrace.engine.events.feed.Feed` is told after the commit.

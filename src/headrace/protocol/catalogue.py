@@ -179,7 +179,8 @@ _ALL = (
     ),
     EventType(
         "webhook.updated", _WEBHOOK, "A webhook was changed.",
-        {"name": "its name", "before": "fields that changed, secrets left out", "after": "the same fields"},
+        {"name": "its name", "before": "fields that changed, secrets left out", "after": "the same fields",
+         "secrets": "which of `secret`, `headers` and `credentials` were replaced"},
     ),
     EventType("webhook.deleted", _WEBHOOK, "A webhook was deleted.", {"name": "its name"}),
     EventType(

@@ -13,13 +13,26 @@ from headrace.protocol.experiments import Experiments
 from headrace.protocol.ingest import Ingest
 from headrace.protocol.logged_models import LoggedModels
 from headrace.protocol.metrics import Metrics
+from headrace.protocol.mlflow_webhook_api import MlflowWebhooks
 from headrace.protocol.runs import Runs
 from headrace.protocol.stops import Stops
 from headrace.protocol.trash import Trash
+from headrace.protocol.webhooks import Webhooks
 
 
 class Store(
-    Experiments, Runs, Ingest, Alerts, Stops, Consoles, Metrics, LoggedModels, Trash, Events
+    Experiments,
+    Runs,
+    Ingest,
+    Alerts,
+    Stops,
+    Consoles,
+    Metrics,
+    LoggedModels,
+    Trash,
+    Events,
+    Webhooks,
+    MlflowWebhooks,
 ):
     """The tracking operations together."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.metadata import version as distribution_version
 from typing import Any
@@ -9,8 +10,16 @@ from typing import Any
 from headrace.artifacts import open_artifacts
 from headrace.artifacts.locations import local_folder
 from headrace.engine import Engine
+from headrace.events.background import Background, Job
+from headrace.events.retention import Retention
+from headrace.events.targets import Targets
+from headrace.events.webhooks.hooks import checker
+from headrace.events.webhooks.job import WebhookJob
+from headrace.events.webhooks.trial import OPERATIONS as TRIALS
+from headrace.events.webhooks.trial import Trials
 from headrace.protocol import openapi
 from headrace.protocol.artifacts import Artifacts
+from headrace.protocol.events import TrimEvents
 from headrace.protocol.operation import Operation, operations_of
 from headrace.protocol.store import Store
 from headrace.server.app import App
@@ -37,10 +46,14 @@ def build(settings: Settings) -> App:
         SchemaMismatch: It was made by another version of headrace.
         InvalidParameter: A setting names no store or no artifact folder.
     """
+    targets = Targets(settings.webhook_targets)
     proxied = None if settings.artifacts is None else open_artifacts(settings.artifacts)
     engine = Engine(
         settings.database_url, artifact_root=settings.artifact_root, actor="", served=True
     )
+    engine.webhook_guard.check = checker(targets)
+    trials = Trials(engine, targets)
+    background = Background(engine, _jobs(engine, targets, settings))
     version = distribution_version("headrace")
     log = LogWriter()
     set_up(log, settings.log_level)
@@ -57,6 +70,10 @@ def build(settings: Settings) -> App:
     def submit_artifacts(operation: Operation, request: Any, actor: str) -> Future[Any]:
         return threads.submit(getattr(service, operation.name), request)
 
+    def submit_store(operation: Operation, request: Any, actor: str) -> Future[Any]:
+        submit = trials.submit if operation.name in TRIALS else engine.submit
+        return submit(operation, request, actor)
+
     def document() -> dict[str, Any]:
         return openapi.document(
             operations.values(),
@@ -70,6 +87,8 @@ def build(settings: Settings) -> App:
 
     def close() -> None:
         hub.close()
+        background.close()
+        trials.close()
         threads.shutdown()
         told.close()
         engine.close()
@@ -82,7 +101,7 @@ def build(settings: Settings) -> App:
         metrics_page=metrics_page,
         server_info=_server_info(settings),
     )
-    for interface, submit in ((Store, engine.submit), (Artifacts, submit_artifacts)):
+    for interface, submit in ((Store, submit_store), (Artifacts, submit_artifacts)):
         routes |= operation_routes(
             operations_of(interface).values(),
             submit,
@@ -106,6 +125,17 @@ def build(settings: Settings) -> App:
         close=close,
     )
     return app
+
+
+def _jobs(engine: Engine, targets: Targets, settings: Settings) -> list[Callable[[], Job]]:
+    """What one of the servers over a store does beside answering."""
+    jobs: list[Callable[[], Job]] = [
+        lambda: WebhookJob(engine, targets, keep_days=settings.webhook_days)
+    ]
+    keep = TrimEvents(older_than_ms=settings.keep_events_ms, keep_bytes=settings.keep_events_bytes)
+    if keep != TrimEvents():
+        jobs.append(lambda: Retention(engine, keep))
+    return jobs
 
 
 def _server_info(settings: Settings) -> dict[str, Any]:
