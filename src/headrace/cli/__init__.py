@@ -19,6 +19,7 @@ COMMANDS = {
     "experiments": "List, show, create, rename, delete and restore experiments.",
     "runs": "List, show, compare, delete, restore and export runs, and read their output.",
     "artifacts": "List, download and upload the files of runs.",
+    "rules": "List, apply, test, switch and delete rules, and see what fired.",
     "sync": "Ship what was logged offline, or left behind, to its store.",
     "db": "Check, upgrade and downgrade a store's database schema.",
     "gc": "Remove deleted runs and experiments for good, files included.",

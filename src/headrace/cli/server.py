@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from headrace.cli.outcome import complain
@@ -111,6 +113,20 @@ def _environment(name: str, mlflow: str | None = None) -> list[str]:
     help="Largest JSON request. Artifacts have no limit.",
 )
 @click.option(
+    "--rules",
+    metavar="FILE",
+    envvar=["HEADRACE_RULES"],
+    help="YAML or JSON file of rules, taken over whenever it changes. See docs/rules.md.",
+)
+@click.option(
+    "--rule-calls",
+    metavar="NAMES",
+    default="",
+    envvar=["HEADRACE_RULE_CALLS"],
+    help="What rules may call, separated by commas: package.module:function or names of entry points of "
+    "group headrace.actions, * matching any text. [default: nothing]",
+)
+@click.option(
     "--access-log/--no-access-log",
     default=True,
     envvar=["HEADRACE_ACCESS_LOG"],
@@ -148,6 +164,8 @@ def server(
     x_frame_options: str,
     disable_security_middleware: bool,
     max_body: int,
+    rules: str | None,
+    rule_calls: str,
     access_log: bool,
     log_level: str,
     **ignored: str | bool | None,
@@ -189,6 +207,8 @@ def server(
         allowed_origins=_listed(cors_allowed_origins),
         frame_options=x_frame_options,
         max_body=max_body,
+        rules=None if rules is None else str(Path(rules).absolute()),
+        rule_calls=_listed(rule_calls),
         access_log=access_log,
         log_level=log_level,
     )

@@ -38,6 +38,9 @@ _ONCE = frozenset(
         "delete_tag",
         "delete_experiment_tag",
         "purge_trash",
+        "create_rule",
+        "update_rule",
+        "delete_rule",
     )
 )
 

@@ -9,6 +9,7 @@ from headrace.engine.batch import prepare
 from headrace.engine.ingest import IngestOperations
 from headrace.engine.logged_models import LoggedModelOperations
 from headrace.engine.metrics.reading import MetricOperations
+from headrace.engine.rules.replay import ReplayOperations
 from headrace.engine.search.operations import SearchOperations
 from headrace.engine.trash import TrashOperations
 
@@ -18,7 +19,12 @@ PREPARED: dict[str, tuple[Callable[[Any], Any], str]] = {"ingest": (prepare, "in
 
 
 class Session(
-    TrashOperations, IngestOperations, SearchOperations, MetricOperations, LoggedModelOperations
+    TrashOperations,
+    IngestOperations,
+    SearchOperations,
+    MetricOperations,
+    LoggedModelOperations,
+    ReplayOperations,
 ):
     """The store's operations, each running in the transaction that the session was given.
 

@@ -12,11 +12,12 @@ from headrace.protocol.experiments import Experiments
 from headrace.protocol.ingest import Ingest
 from headrace.protocol.logged_models import LoggedModels
 from headrace.protocol.metrics import Metrics
+from headrace.protocol.rules import Rules
 from headrace.protocol.runs import Runs
 from headrace.protocol.trash import Trash
 
 
-class Store(Experiments, Runs, Ingest, Consoles, Metrics, LoggedModels, Trash, Events):
+class Store(Experiments, Runs, Ingest, Consoles, Metrics, LoggedModels, Trash, Events, Rules):
     """The tracking operations together."""
 
     def close(self) -> None:

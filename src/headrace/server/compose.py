@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.metadata import version as distribution_version
+from pathlib import Path
 from typing import Any
 
 from headrace.artifacts import open_artifacts
 from headrace.artifacts.locations import local_folder
 from headrace.engine import Engine
+from headrace.events.background import Background
+from headrace.events.rules.job import RulesJob
 from headrace.protocol import openapi
 from headrace.protocol.artifacts import Artifacts
 from headrace.protocol.operation import Operation, operations_of
@@ -63,7 +66,19 @@ def build(settings: Settings) -> App:
     def metrics_page() -> bytes:
         return metrics.page(app.in_flight, bridge.waiting)
 
+    background = Background(
+        engine,
+        [
+            lambda: RulesJob(
+                engine,
+                file=None if settings.rules is None else Path(settings.rules),
+                calls=settings.rule_calls,
+            ),
+        ],
+    )
+
     def close() -> None:
+        background.close()
         threads.shutdown()
         engine.close()
         log.close()

@@ -29,6 +29,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             ``*`` accepts every one.
         frame_options: Value of X-Frame-Options; ``NONE`` sends no such header.
         max_body: Largest JSON body in bytes, after decompression.
+        rules: File of rules; None for none.
+        rule_calls: What rules may call: ``package.module:function`` or names of entry points, ``*`` in them
+            matches any text.
         access_log: Write one line per request to standard error.
         log_level: ``debug``, ``info``, ``warning`` or ``error``.
     """
@@ -46,5 +49,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allowed_origins: tuple[str, ...] = ()
     frame_options: str = "SAMEORIGIN"
     max_body: int = MAX_BODY
+    rules: str | None = None
+    rule_calls: tuple[str, ...] = ()
     access_log: bool = True
     log_level: str = "info"
