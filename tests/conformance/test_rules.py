@@ -139,7 +139,9 @@ def test_history_shows_what_a_rule_would_have_done(api: Api) -> None:
     scope = {"experiments": [experiment]}
     high = {"metric": {"key": "loss", "value": "> 5"}}
     found = api.test_rule(spec=spec("high", when=high, scope=scope), since=begin)
-    assert [(one.time - begin, one.resolved_time - begin) for one in found.firings] == [(4000, 6000)]
+    assert [(one.time - begin, one.resolved_time - begin) for one in found.firings] == [
+        (4000, 6000)
+    ]
     assert found.firings[0].values["value"] == 9.0
     assert found.firings[0].run_id == run_id
     assert (found.points, found.complete) == (5, True)
@@ -149,7 +151,8 @@ def test_history_shows_what_a_rule_would_have_done(api: Api) -> None:
     assert fired.resolved_time is not None  # the run ended
     (failed,) = api.test_rule(spec=spec("failed", scope=scope), since=begin).firings
     assert failed.momentary
-    assert api.list_firings(run_id=run_id).firings == ()  # nothing of it happened
+    for name in ("high", "nan", "failed"):
+        assert api.list_firings(rule=name).firings == ()  # nothing of it happened
     with pytest.raises(HeadraceError):
         api.test_rule(since=begin)
     with pytest.raises(InvalidParameter, match="no history"):
