@@ -13,8 +13,9 @@ import logging
 import queue
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from headrace.engine import Engine
@@ -30,15 +31,21 @@ _log = logging.getLogger(__name__)
 ENTRY_POINTS = "headrace.actions"
 #: Seconds that a call may take. It cannot be ended, so it goes on after that, but nobody waits.
 CALL_S = 30.0
-#: Calls that may run at once; those that hang count.
+#: Calls that may run at once; those that hang, which cannot be ended, count.
 _CALLS = 8
 #: Firings whose outcomes are written at once.
 _BATCH = 200
 _RETRY_S = 1.0
+#: Seconds between two looks whether the process ends, while a call is waited for.
+_LOOK_S = 0.1
+
+
+class _Stopping(Exception):
+    """The process ends: what was not done is done by the next."""
 
 
 class Actions:
-    """Carries out actions, in a thread of its own."""
+    """Carries out actions, in threads of its own."""
 
     def __init__(
         self, engine: Engine, allowed: Sequence[str] = (), *, call_s: float = CALL_S
@@ -54,11 +61,13 @@ class Actions:
         self._engine = engine
         self._allowed = [pattern_of(one) for one in allowed]
         self._call_s = call_s
-        self._queue: queue.SimpleQueue[Pending | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Pending | Done | None] = queue.SimpleQueue()
         self._stop = threading.Event()
         #: Numbers of the firings that wait, or are being carried out.
         self._waiting: set[int] = set()
-        self._calls = ThreadPoolExecutor(_CALLS, thread_name_prefix="headrace-rule-call")
+        #: Firings that call something, so that whoever hangs delays no other.
+        self._callers = ThreadPoolExecutor(_CALLS, thread_name_prefix="headrace-rule-calls")
+        self._calls = threading.Semaphore(_CALLS)
         self._thread = threading.Thread(target=self._run, name="headrace-actions", daemon=True)
         self._thread.start()
 
@@ -70,22 +79,33 @@ class Actions:
                 self._queue.put(one)
 
     def close(self) -> None:
-        """Note what was done. What was not begun is done by the next that takes over."""
+        """Note what was done. What was not begun, or hangs, is done by the next that takes over."""
         self._stop.set()
         self._queue.put(None)
         self._thread.join()
-        self._calls.shutdown(wait=False, cancel_futures=True)
+        self._callers.shutdown(cancel_futures=True)
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            firing = self._queue.get()
             done: list[Done] = []
-            while firing is not None and not self._stop.is_set():
-                done.append(Done(firing, [self._outcome(firing, one) for one in firing.actions]))
-                if len(done) == _BATCH or self._queue.empty():
+            item = self._queue.get()
+            while item is not None:
+                if type(item) is Done:
+                    done.append(item)
+                elif type(item) is Pending and any("call" in one for one in item.actions):
+                    self._callers.submit(self._carry_out, item)
+                elif type(item) is Pending:
+                    self._carry_out(item)
+                if len(done) >= _BATCH or self._queue.empty():
                     break
-                firing = self._queue.get()
+                item = self._queue.get()
             self._note(done)
+
+    def _carry_out(self, firing: Pending) -> None:
+        try:
+            self._queue.put(Done(firing, [self._outcome(firing, one) for one in firing.actions]))
+        except _Stopping:
+            pass
 
     def _note(self, done: list[Done]) -> None:
         while done:
@@ -105,9 +125,13 @@ class Actions:
             detail = _ACTIONS[kind](self, firing, action[kind])
         except HeadraceError as error:
             return outcome | {"done": False, "error": error.message}
+        except _Stopping:
+            raise
         except Exception as error:  # noqa: BLE001 - one action that fails must not keep the others from being done
-            _log.exception("Action %s of rule '%s' failed.", kind, firing.rule)
-            return outcome | {"done": False, "error": f"{type(error).__name__}: {error}"[:1000]}
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            told = f"{type(error).__name__}: {error} ({where.filename}, line {where.lineno})"[:1000]
+            _log.warning("Action %s of rule '%s' failed: %s", kind, firing.rule, told)
+            return outcome | {"done": False, "error": told}
         return outcome | {"done": True, "detail": detail}
 
     def _notify(self, firing: Pending, names: Sequence[str]) -> str:
@@ -149,18 +173,29 @@ class Actions:
                 f"'{target}' may not be called: the server's configuration does not allow it. Start it with "
                 f"--rule-calls {target}."
             )
-        document = _document(firing)
-        future: Future[Any] = self._calls.submit(lambda: _found(target)(document))
-        try:
-            answer = future.result(self._call_s)
-        except TimeoutError:
-            if not future.done():
-                future.cancel()
+        if not self._calls.acquire(blocking=False):
+            raise Unsupported(f"{_CALLS} calls of rules have not returned yet; no more are made.")
+        answer: Future[Any] = Future()
+
+        def call() -> None:
+            try:
+                answer.set_result(_found(target)(_document(firing)))
+            except BaseException as error:  # noqa: BLE001 - it is raised where the answer is waited for
+                answer.set_exception(error)
+            finally:
+                self._calls.release()
+
+        threading.Thread(target=call, name="headrace-rule-call", daemon=True).start()
+        deadline = time.monotonic() + self._call_s
+        while not wait([answer], _LOOK_S).done:
+            if self._stop.is_set():
+                raise _Stopping
+            if time.monotonic() > deadline:
                 raise Unsupported(
                     f"'{target}' did not return within {self._call_s:g} s; do long work elsewhere."
-                ) from None
-            raise
-        return "returned" if answer is None else f"returned {answer!r}"[:500]
+                )
+        found = answer.result()
+        return "returned" if found is None else f"returned {found!r}"[:500]
 
 
 _ACTIONS: dict[str, Callable[[Actions, Pending, Any], str]] = {
