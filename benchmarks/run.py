@@ -22,6 +22,7 @@ from benchmarks import (
     logging_calls,
     logging_drain,
     logging_start,
+    rules,
     search,
     startup,
 )
@@ -31,7 +32,7 @@ from benchmarks.harness.peer import peer_python
 from benchmarks.harness.report import Row, show
 from benchmarks.harness.tools import versions
 
-_SERVERS = (log_batch, log_metric, search, history, disk, footprint, startup, artifact_proxy)
+_SERVERS = (log_batch, log_metric, search, history, disk, footprint, startup, artifact_proxy, rules)
 #: Measured against other tools than MLflow too, in a table of their own.
 _LOGGERS = (logging_calls, logging_drain, logging_start)
 BENCHMARKS = {module.NAME: module for module in (*_SERVERS, *_LOGGERS)}

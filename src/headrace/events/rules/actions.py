@@ -7,6 +7,7 @@ know it by.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
 import logging
@@ -21,7 +22,7 @@ from typing import Any
 from headrace.engine import Engine
 from headrace.engine.rules.leaves import pattern_of
 from headrace.engine.rules.records import Done, Pending
-from headrace.errors import HeadraceError, NotFound, PermissionDenied, Unsupported
+from headrace.errors import HeadraceError, NotFound, PermissionDenied, Unavailable, Unsupported
 from headrace.protocol.operation import operations_of
 from headrace.protocol.store import Store
 
@@ -36,6 +37,8 @@ _CALLS = 8
 #: Firings whose outcomes are written at once.
 _BATCH = 200
 _RETRY_S = 1.0
+#: While the database is away, an action is tried so often.
+_TRIES = 30
 #: Seconds between two looks whether the process ends, while a call is waited for.
 _LOOK_S = 0.1
 
@@ -102,10 +105,8 @@ class Actions:
             self._note(done)
 
     def _carry_out(self, firing: Pending) -> None:
-        try:
+        with contextlib.suppress(_Stopping):
             self._queue.put(Done(firing, [self._outcome(firing, one) for one in firing.actions]))
-        except _Stopping:
-            pass
 
     def _note(self, done: list[Done]) -> None:
         while done:
@@ -165,6 +166,11 @@ class Actions:
                 f"This server has no operation {name}: upgrade it to use this action."
             )
         request = operation.build(**fields)
+        for _ in range(_TRIES):
+            with contextlib.suppress(Unavailable):
+                return self._engine.perform(operation, request, f"rule:{firing.rule}")
+            if self._stop.wait(_RETRY_S):
+                raise _Stopping
         return self._engine.perform(operation, request, f"rule:{firing.rule}")
 
     def _call(self, firing: Pending, target: str) -> str:
