@@ -193,6 +193,8 @@ class Evaluator:
             experiment = seen.run.experiment_id if seen.run is not None else None
             if type(seen) is Happened:
                 experiment = seen.row.experiment_id if experiment is None else experiment
+                if seen.time < rule.created:
+                    continue  # what came before the rule was made is not its business
                 if rule.name in seen.chain or len(seen.chain) >= LONGEST_CHAIN:
                     continue
             if self._concerns(rule, seen.run, experiment):
@@ -298,7 +300,9 @@ class Evaluator:
             seen = seen._replace(low=math.inf, high=-math.inf, nan=False)
         if type(seen) is Arrived and rule.created > seen.run.start_time:
             # What came before the rule was made is not its business.
-            seen = seen._replace(points=[one for one in seen.points if one[0] >= rule.created])
+            seen = seen._replace(
+                points=seen.points.take(seen.points.times >= rule.created), memo={}
+            )
         state, changes = step(rule, state, seen, now, self.heard)
         if run is not None and rule.group_by == "run":
             state.run_id, state.experiment_id = run.run_id, run.experiment_id

@@ -7,11 +7,10 @@ extreme. Only where thresholds lie between what is new for sure and the old extr
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 from headrace.engine.rules.index import SeriesRules
-from headrace.engine.rules.observations import Looked, Point, RunFacts
+from headrace.engine.rules.observations import Looked, RunFacts
 
 #: Series that are remembered; of those that were forgotten the first look is a first one again.
 _MOST = 200_000
@@ -31,8 +30,17 @@ class Summary(NamedTuple):
     nan_count: int
 
 
-#: Reads the points of a series that come after (time, step).
-Fetch = Callable[[RunFacts, str, tuple[int, int] | None], list[Point]]
+class Look(NamedTuple):
+    """What is new about a series.
+
+    Attributes:
+        seen: What its summary tells.
+        hidden: (time, step) after which values may have passed a threshold that the summary does not show;
+            None when there is no such place.
+    """
+
+    seen: Looked
+    hidden: tuple[int, int] | None
 
 
 class Looks:
@@ -47,9 +55,8 @@ class Looks:
         found: Summary,
         rules: SeriesRules,
         time: int,
-        fetch: Fetch,
         baselines: dict[tuple[str, str], float],
-    ) -> Looked | None:
+    ) -> Look | None:
         """What is new about a series; None when nothing is."""
         known = self._known.get((found.run_number, found.key))
         if known is not None and known.points == found.points:
@@ -59,22 +66,19 @@ class Looks:
         self._known[found.run_number, found.key] = found
         best = (found.low, found.high) if found.low <= found.high else None
         if known is None:
-            return Looked(
+            first = Looked(
                 time, run, found.key, found.low, found.high, found.last, found.last_step,
                 found.nan_count > 0, best, baselines,
             )  # fmt: skip
+            return Look(first, None)
         low = found.low if found.low < known.low else math.inf
         high = found.high if found.high > known.high else -math.inf
         seen = Looked(
             time, run, found.key, low, high, found.last, found.last_step,
             found.nan_count > known.nan_count, best, baselines, known.last_step,
         )  # fmt: skip
-        if found.points - known.points > 1 and rules.hidden(seen, found.low, found.high):
-            points = fetch(run, found.key, (known.last_time, known.last_step))
-            values = [value for _, _, value in points if not math.isnan(value)]
-            if values:
-                seen = seen._replace(low=min(values), high=max(values))
-        return seen
+        hidden = found.points - known.points > 1 and rules.hidden(seen, found.low, found.high)
+        return Look(seen, (known.last_time, known.last_step) if hidden else None)
 
     def forget(self, run_number: int) -> None:
         """Drop what is known of a run."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from headrace.engine.metrics.columns import Points
 from headrace.entities import RunStatus
 from headrace.protocol.cloudevents import Row
 
@@ -97,17 +98,15 @@ class Looked(NamedTuple):
     after: int | None = None
 
 
-#: A point's place in the order of a series, and its value: (timestamp, step, value).
-Point = tuple[int, int, float]
-
-
 class Arrived(NamedTuple):
     """New points of one series in the order of their times; those seen before may be among them."""
 
     time: int
     run: RunFacts
     key: str
-    points: list[Point]
+    points: Points
+    #: What was worked out of these points, for other conditions that need the same.
+    memo: dict[Any, Any]
 
 
 class Printed(NamedTuple):

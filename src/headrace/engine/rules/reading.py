@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -11,19 +11,19 @@ import sqlalchemy as sa
 from headrace.engine import schema
 from headrace.engine.database import execute_driver
 from headrace.engine.liveness import LOST
-from headrace.engine.metrics.series import Series
+from headrace.engine.metrics import columns
+from headrace.engine.metrics.columns import Points
+from headrace.engine.metrics.ordering import by_time, joined
 from headrace.engine.rules.looks import Summary
-from headrace.engine.rules.observations import Point, RunFacts
+from headrace.engine.rules.observations import RunFacts
 from headrace.engine.session import SessionBase
 from headrace.entities import RunStatus
 from headrace.protocol.rule_spec import baseline_parts
 
 #: Runs that one statement asks for.
 _PART = 500
-#: Points that one read answers with.
-MOST_POINTS = 50_000
-#: Greater than any value in the order of points.
-_LAST = 2**63 - 1
+#: Rows that one read of points takes up: bounds memory. Of segments the newest.
+_MOST_BATCHES, _MOST_SEGMENTS = 128, 64
 #: Status of a run in the trash, for rules.
 DELETED = "DELETED"
 
@@ -48,11 +48,31 @@ class WantedLooks(NamedTuple):
 
 
 class WantedPoints(NamedTuple):
-    """A series, and the (time, step) after which its points are wanted."""
+    """Series of a run.
+
+    Attributes:
+        run: The run's number.
+        places: By key the (time, step) after which points are wanted; None for all.
+        batch, segment: Of rows with numbers up to these, nothing is wanted that was not given before.
+    """
 
     run: int
-    key: str
-    after: tuple[int, int] | None
+    places: Mapping[str, tuple[int, int] | None]
+    batch: int = 0
+    segment: int = 0
+
+
+class NewPoints(NamedTuple):
+    """Points by key, in the order of their times; and how far was read: the next `WantedPoints` begins there.
+
+    Attributes:
+        more: There are batches that were not read.
+    """
+
+    points: dict[str, Points]
+    batch: int
+    segment: int
+    more: bool
 
 
 class WantedBaseline(NamedTuple):
@@ -134,15 +154,42 @@ class RuleReading(SessionBase):
             for run, key, rank, last, step, time, low, high, count, nans in rows
         ]  # fmt: skip
 
-    def points_after(self, wanted: WantedPoints) -> list[Point]:
-        """Points in the order of their times, at most 50,000."""
-        number = self.keys.lookup([wanted.key]).get(wanted.key)
-        if number is None:
-            return []
-        place = None if wanted.after is None else (*wanted.after, _LAST)
-        points, _ = Series(self.connection, wanted.run, number).page(place, MOST_POINTS)
-        return list(
-            zip(points.times.tolist(), points.steps.tolist(), points.values.tolist(), strict=True)
+    def points_since(self, wanted: WantedPoints) -> NewPoints:
+        """New points of series of a run: each row that holds some is unpacked once for all of them."""
+        numbers = self.keys.lookup(wanted.places)
+        names = {number: name for name, number in numbers.items()}
+        parts: dict[int, list[Points]] = {number: [] for number in names}
+        batch, segment = schema.metric_batch.c, schema.metric_segment.c
+        segments = self.connection.execute(
+            sa.select(segment.id, segment.data)
+            .where(
+                segment.run_id == wanted.run, segment.key_id.in_(names), segment.id > wanted.segment
+            )
+            .order_by(segment.id.desc())
+            .limit(_MOST_SEGMENTS)
+        ).all()
+        batches = self.connection.execute(
+            sa.select(batch.id, batch.data)
+            .where(batch.run_id == wanted.run, batch.id > wanted.batch)
+            .order_by(batch.id)
+            .limit(_MOST_BATCHES)
+        ).all()
+        for row in (*segments, *batches):
+            block = columns.decode(row.data)
+            assert block is not None
+            for number, points in block.series():
+                if number in parts:
+                    parts[number].append(points)
+        found = {
+            names[number]: after_place(by_time(joined(some)), wanted.places[names[number]])
+            for number, some in parts.items()
+            if some
+        }
+        return NewPoints(
+            {key: points for key, points in found.items() if points.size},
+            batches[-1].id if batches else wanted.batch,
+            max((row.id for row in segments), default=wanted.segment),
+            len(batches) == _MOST_BATCHES,
         )
 
     def baselines(self, wanted: Sequence[WantedBaseline]) -> list[float | None]:
@@ -215,6 +262,14 @@ class RuleReading(SessionBase):
             return None
         value: float | None = getattr(row, f"{wanted.stat}_value")
         return value
+
+
+def after_place(points: Points, place: tuple[int, int] | None) -> Points:
+    """The points after a (time, step)."""
+    if place is None or not points.size:
+        return points
+    time, step = place
+    return points.take((points.times > time) | ((points.times == time) & (points.steps > step)))
 
 
 def _facts(row: Any, tags: dict[str, str], params: dict[str, str]) -> RunFacts:

@@ -94,11 +94,18 @@ class Watched(NamedTuple):
 class RuleRecords(SessionBase):
     """The evaluator's side of the tables ``rule_…``: called by it, and part of no protocol."""
 
-    def watched_rules(self, _: object = None) -> Watched:
-        """The rules that are enabled, and all that is remembered of their groups."""
+    def watched_rules(self, known: Mapping[str, CompiledRule] | None = None) -> Watched:
+        """The rules that are enabled, and all that is remembered of their groups.
+
+        Args:
+            known: Rules by name that need not be made anew if they did not change.
+        """
         rules, muted, names = [], {}, {}
         for row in self.connection.execute(sa.select(_rule).where(_rule.c.enabled == 1)):
-            rules.append(compiled(row))
+            same = (known or {}).get(row.name)
+            if same is None or (same.revision, same.created) != (row.revision, row.updated_time):
+                same = compiled(row)
+            rules.append(same)
             names[row.id] = row.name
             if row.muted_until is not None and row.muted_until > self.now:
                 muted[row.name] = row.muted_until

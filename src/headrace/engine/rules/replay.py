@@ -11,9 +11,10 @@ import heapq
 import json
 import math
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any
 
+import numpy as np
 import sqlalchemy as sa
 
 from headrace.engine import schema
@@ -27,7 +28,6 @@ from headrace.engine.rules.observations import (
     Happened,
     Looked,
     Observation,
-    Point,
     Printed,
     RunFacts,
     Spoke,
@@ -227,30 +227,28 @@ class _Replay:
         compared = self._baselines(run, key)
         number = session.keys.lookup([key])[key]
         points = Series(session.connection, run.number, number).points()
-        columns = zip(
-            points.times.tolist(), points.steps.tolist(), points.values.tolist(), strict=True
-        )
+        cuts = np.flatnonzero(np.diff(points.times // _SLICE)) + 1
         least, greatest = math.inf, -math.inf
         last: tuple[int, int, float] | None = None  # (step, time, value)
-        for _, group in groupby(columns, lambda point: point[0] // _SLICE):
-            slice_: list[Point] = list(group)
-            values = [value for _, _, value in slice_ if not math.isnan(value)]
+        for begin, end in pairwise([0, *cuts.tolist(), points.size] if points.size else []):
+            part = points.take(slice(begin, end))
+            values = [value for value in part.values.tolist() if not math.isnan(value)]
             low, high = min(values, default=math.inf), max(values, default=-math.inf)
             least, greatest = min(least, low), max(greatest, high)
-            after = slice_[0][1] - 1 if last is None else last[0]
-            newest = max((step, time, value) for time, step, value in slice_)
+            after = int(part.steps[0]) - 1 if last is None else last[0]
+            newest = max(zip(*(column.tolist() for column in part), strict=True))
             last = newest if last is None else max(last, newest)
-            time = slice_[-1][0]
+            time = int(part.times[-1])
             if not self._since <= time <= self._until:
                 continue
-            self._counts["points"] += len(slice_)
+            self._counts["points"] += part.size
             then = _at(run, time)
             best = (least, greatest) if least <= greatest else None
             if self._rule.listens:
                 yield Spoke(time, then)
-            yield Arrived(time, then, key, slice_)
+            yield Arrived(time, then, key, part, {})
             yield Looked(
-                time, then, key, low, high, last[2], last[0], len(values) < len(slice_), best,
+                time, then, key, low, high, last[2], last[0], len(values) < part.size, best,
                 compared, after,
             )  # fmt: skip
 

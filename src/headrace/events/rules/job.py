@@ -21,8 +21,9 @@ _log = logging.getLogger(__name__)
 _LOOK_S = 1.0
 #: Seconds between two looks at the file.
 _FILE_S = 2.0
-#: A look costs at most this part of the time: whatever rules cost, most of a core is left to others.
-_SHARE = 0.5
+#: Looks take at most this part of the time of one core: whatever rules ask for, the rest is left to those
+#: who log. What is not looked at at once is not lost; it is seen later.
+_SHARE = 0.1
 
 
 class RulesJob:

@@ -33,7 +33,7 @@ _JUMP_S, _LATE_S = 1.0, 10.0
 #: Seconds between two looks at all running runs: on SQLite other processes' metrics are not told.
 _SWEEP_S = 5.0
 #: States that changed, but with which nothing fired, are written after so many seconds.
-_SAVE_S = 2.0
+_SAVE_S = 5.0
 _PRUNE_S = 60.0
 #: Time passes for groups in steps of so many milliseconds.
 _TICK_MS = 1000
@@ -41,6 +41,7 @@ _TICK_MS = 1000
 _OLD_MS = 86_400_000
 #: What comes of a run that ended so long ago, in milliseconds, is history: an import, or a late journal.
 _PAST_MS = 600_000
+_RULE_CHANGES = frozenset(("rule.created", "rule.updated", "rule.deleted"))
 _ENDS = frozenset(
     ("run.finished", "run.failed", "run.killed", "run.deleted", "run.purged", "run.lost")
 )
@@ -150,7 +151,7 @@ class Watcher:
     def _reload(self) -> None:
         """Rules were changed: go on with what is kept of those, and with what is known of the others."""
         before = {name: rule.revision for name, rule in self._evaluator.rules.items()}
-        watched: Watched = self._engine.ask("watched_rules")
+        watched: Watched = self._engine.ask("watched_rules", dict(self._evaluator.rules))
         now = {rule.name: rule.revision for rule in watched.rules}
         for key in list(self._evaluator.groups):
             if now.get(key[0]) != before.get(key[0]):
@@ -177,14 +178,14 @@ class Watcher:
         wanted = [row for row in rows if self._relevant(row)]
         if not wanted:
             return
+        if any(row.type in _RULE_CHANGES for row in wanted):
+            self._pending += self._outcomes_written()
+            self._reload()
         changed = {_run_of(row) for row in wanted if row.type in _CHANGES} - {""}
         runs = dict(self._facts.of(changed, anew=True))
         runs |= self._facts.of({_run_of(row) for row in wanted} - {""} - changed)
         for row in wanted:
-            if row.type.startswith(("rule.created", "rule.updated", "rule.deleted")):
-                self._pending += self._outcomes_written()
-                self._reload()
-            elif row.type.startswith("experiment."):
+            if row.type.startswith("experiment."):
                 self._refresh_experiments(row)
             data = json.loads(row.data)
             run = runs.get(_run_of(row))
