@@ -22,6 +22,7 @@ from benchmarks import (
     logging_calls,
     logging_drain,
     logging_start,
+    rules,
     search,
     startup,
     webhooks,
@@ -42,6 +43,7 @@ _SERVERS = (
     startup,
     artifact_proxy,
     webhooks,
+    rules,
 )
 #: Measured against other tools than MLflow too, in a table of their own.
 _LOGGERS = (logging_calls, logging_drain, logging_start)

@@ -48,6 +48,13 @@ def post(port: int, path: str, body: bytes) -> bytes:
     return head.encode() + body
 
 
+def post_binary(port: int, path: str, body: bytes) -> bytes:
+    """The bytes of a POST of MessagePack."""
+    head = f"POST {path} HTTP/1.1\r\n{_HEADERS.format(port=port)}"
+    head += f"Content-Type: application/msgpack\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
 def get(port: int, path: str, query: list[tuple[str, str]] | None = None) -> bytes:
     """The bytes of a GET."""
     target = f"{path}?{urlencode(query)}" if query else path

@@ -21,6 +21,7 @@ COMMANDS = {
     "events": "Follow, list, replay and trim the log of everything that happens.",
     "webhooks": "List, create, change and try webhooks, and see what became of their deliveries.",
     "artifacts": "List, download and upload the files of runs.",
+    "rules": "List, apply, test, switch and delete rules, and see what fired.",
     "sync": "Ship what was logged offline, or left behind, to its store.",
     "db": "Check, upgrade and downgrade a store's database schema.",
     "gc": "Remove deleted runs and experiments for good, files included.",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from headrace.cli.choices import SPAN
@@ -141,6 +143,20 @@ def _environment(name: str, mlflow: str | None = None) -> list[str]:
     help="How long delivered messages of webhooks are remembered.",
 )
 @click.option(
+    "--rules",
+    metavar="FILE",
+    envvar=["HEADRACE_RULES"],
+    help="YAML or JSON file of rules, taken over whenever it changes. See docs/rules.md.",
+)
+@click.option(
+    "--rule-calls",
+    metavar="NAMES",
+    default="",
+    envvar=["HEADRACE_RULE_CALLS"],
+    help="What rules may call, separated by commas: package.module:function or names of entry points of "
+    "group headrace.actions, * matching any text. [default: nothing]",
+)
+@click.option(
     "--access-log/--no-access-log",
     default=True,
     envvar=["HEADRACE_ACCESS_LOG"],
@@ -182,6 +198,8 @@ def server(
     keep_events_mb: float | None,
     webhook_allowed_targets: str,
     webhook_keep_days: float,
+    rules: str | None,
+    rule_calls: str,
     access_log: bool,
     log_level: str,
     **ignored: str | bool | None,
@@ -227,6 +245,8 @@ def server(
         keep_events_bytes=None if keep_events_mb is None else round(keep_events_mb * 1_000_000),
         webhook_targets=_listed(webhook_allowed_targets),
         webhook_days=webhook_keep_days,
+        rules=None if rules is None else str(Path(rules).absolute()),
+        rule_calls=_listed(rule_calls),
         access_log=access_log,
         log_level=log_level,
     )

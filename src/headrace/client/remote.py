@@ -46,6 +46,9 @@ _ONCE = frozenset(
         "delete_mlflow_webhook",
         "test_webhook",
         "test_mlflow_webhook",
+        "create_rule",
+        "update_rule",
+        "delete_rule",
     )
 )
 

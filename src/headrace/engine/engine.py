@@ -206,6 +206,18 @@ class Engine(Store):
                     raise
         raise AssertionError("unreachable")
 
+    def change(self, method: str, request: Any, actor: str = "") -> Any:
+        """Run one of the session's own methods, which is no operation, in a write transaction."""
+        return self.transact(self._work(method, request, actor))
+
+    def ask(self, method: str, request: Any = None) -> Any:
+        """Run one of the session's own methods, which is no operation, in a read transaction."""
+        with self._database.read() as connection:
+            session = self._session(connection, "")
+            found = getattr(session, method)(request)
+        session.committed()
+        return found
+
     def lease(self, name: str) -> Lease:
         """A lease on what only one process per store may do at a time; it is not taken yet."""
         return Lease(self._database, name)

@@ -9,6 +9,7 @@ from headrace.engine.batch import prepare
 from headrace.engine.ingest import IngestOperations
 from headrace.engine.logged_models import LoggedModelOperations
 from headrace.engine.metrics.reading import MetricOperations
+from headrace.engine.rules.replay import ReplayOperations
 from headrace.engine.search.operations import SearchOperations
 from headrace.engine.stops import StopOperations
 from headrace.engine.trash import TrashOperations
@@ -27,6 +28,7 @@ class Session(
     MetricOperations,
     LoggedModelOperations,
     DeliveryOperations,
+    ReplayOperations,
 ):
     """The store's operations, each running in the transaction that the session was given.
 

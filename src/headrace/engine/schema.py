@@ -447,6 +447,66 @@ webhook_attempt = Table(
     sqlite_with_rowid=False,
 )
 
+rule = Table(
+    "rule",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("spec", Text, nullable=False),  # JSON: headrace.protocol.rule_spec
+    Column("origin", Text, nullable=False),  # api, file
+    Column("enabled", SmallInteger, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("created_time", BigInteger, nullable=False),
+    Column("updated_time", BigInteger, nullable=False),
+    Column("muted_until", BigInteger),
+    Column("muted_reason", Text),
+    sqlite_autoincrement=True,
+)
+
+# What is remembered of each group that a rule watches apart.
+rule_state = Table(
+    "rule_state",
+    metadata,
+    Column("rule_id", Id, ForeignKey("rule.id"), primary_key=True),
+    Column("group", Text, primary_key=True),
+    Column("phase", Text, nullable=False),  # ok, pending, firing
+    Column("since", BigInteger, nullable=False),
+    Column("last_fired", BigInteger),
+    Column("state", Text, nullable=False),  # JSON: headrace.engine.rules.records
+    sqlite_with_rowid=False,
+)
+
+# Kept when their rule is gone.
+rule_firing = Table(
+    "rule_firing",
+    metadata,
+    Column("number", Id, primary_key=True, autoincrement=True),
+    Column("rule", Text, nullable=False),
+    Column("group", Text, nullable=False),
+    Column("run_uuid", Text),
+    Column("experiment_id", Id),
+    Column("severity", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("resolved_time", BigInteger),
+    Column("momentary", SmallInteger, nullable=False),
+    Column("seen", Text, nullable=False),  # JSON object: what the condition saw
+    Column("cause", BigInteger),  # number of an event
+    Column("chain", Text, nullable=False),  # JSON array of names
+    Column("actions", Text, nullable=False),  # JSON array: what it does
+    Column("outcomes", Text),  # JSON array: what came of it; NULL while it is to be done
+    sqlite_autoincrement=True,
+)
+Index("ix_rule_firing_rule", rule_firing.c.rule, rule_firing.c.number)
+Index("ix_rule_firing_run", rule_firing.c.run_uuid, rule_firing.c.number)
+Index(
+    "ix_rule_firing_open",
+    rule_firing.c.number,
+    sqlite_where=text("outcomes IS NULL OR (resolved_time IS NULL AND momentary = 0)"),
+    postgresql_where=text("outcomes IS NULL OR (resolved_time IS NULL AND momentary = 0)"),
+)
+
 #: Tables that hold rows of one run, in the order in which a purge empties them.
 RUN_TABLES = (
     param,

@@ -58,7 +58,15 @@ _FIRED = {
     "text": "more for people",
     "values": "what the condition saw",
     "firing": "number of the firing; its *resolved* event has the same",
+    "run_id": "the run that it is about, if it is about one",
+    "experiment_id": "the experiment that it is about, likewise",
+    "notify": "names of the webhooks that the rule wants told, whatever types they ask for",
     "cause": "number of the event that led to it, if one did",
+    "chain": "rules whose firings led to this one, and this one, the first first",
+}
+_OVER = {
+    "reason": "why it is over",
+    "duration": "for how long it fired, milliseconds",
 }
 
 _ALL = (
@@ -191,15 +199,21 @@ _ALL = (
     EventType("rule.created", _RULE, "A rule was made.", {"after": "the rule"}),
     EventType("rule.updated", _RULE, "A rule was changed.", {"before": "the rule", "after": "the rule"}),
     EventType("rule.deleted", _RULE, "A rule was deleted.", {"before": "the rule"}),
-    EventType("rule.fired", _RULE, "A rule's condition came true.", _FIRED),
-    EventType("rule.resolved", _RULE, "What made it fire is over.", _FIRED),
+    EventType("rule.fired", _RULE, "A rule's condition came true.",
+              {**_FIRED, "momentary": "true when it is over at once, and never *resolved*"}),
+    EventType("rule.resolved", _RULE, "What made it fire is over.", {**_FIRED, **_OVER}),
+    EventType("rule.muted", _RULE, "It fired too often, and is not looked at for a while.",
+              {"rule": "its name", "reason": "why, and what to do",
+               "until": "when it is looked at again, milliseconds since the Unix epoch"}),
     EventType(
         "rule.action.done", _RULE, "An action of a firing was carried out.",
-        {"rule": "its name", "firing": "number of the firing", "action": "which", "detail": "what came of it"},
+        {"rule": "its name", "firing": "number of the firing", "action": "which", "detail": "what came of it",
+         "chain": "as of the firing"},
     ),
     EventType(
         "rule.action.failed", _RULE, "An action of a firing failed.",
-        {"rule": "its name", "firing": "number of the firing", "action": "which", "error": "why"},
+        {"rule": "its name", "firing": "number of the firing", "action": "which", "error": "why",
+         "chain": "as of the firing"},
     ),
     EventType(
         "events.trimmed", "event_log", "Old events were removed from the log.",

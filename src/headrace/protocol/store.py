@@ -14,6 +14,7 @@ from headrace.protocol.ingest import Ingest
 from headrace.protocol.logged_models import LoggedModels
 from headrace.protocol.metrics import Metrics
 from headrace.protocol.mlflow_webhook_api import MlflowWebhooks
+from headrace.protocol.rules import Rules
 from headrace.protocol.runs import Runs
 from headrace.protocol.stops import Stops
 from headrace.protocol.trash import Trash
@@ -33,6 +34,7 @@ class Store(
     Events,
     Webhooks,
     MlflowWebhooks,
+    Rules,
 ):
     """The tracking operations together."""
 

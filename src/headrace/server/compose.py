@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.metadata import version as distribution_version
+from pathlib import Path
 from typing import Any
 
 from headrace.artifacts import open_artifacts
@@ -12,6 +13,7 @@ from headrace.artifacts.locations import local_folder
 from headrace.engine import Engine
 from headrace.events.background import Background, Job
 from headrace.events.retention import Retention
+from headrace.events.rules.job import RulesJob
 from headrace.events.targets import Targets
 from headrace.events.webhooks.hooks import checker
 from headrace.events.webhooks.job import WebhookJob
@@ -129,8 +131,10 @@ def build(settings: Settings) -> App:
 
 def _jobs(engine: Engine, targets: Targets, settings: Settings) -> list[Callable[[], Job]]:
     """What one of the servers over a store does beside answering."""
+    rules = None if settings.rules is None else Path(settings.rules)
     jobs: list[Callable[[], Job]] = [
-        lambda: WebhookJob(engine, targets, keep_days=settings.webhook_days)
+        lambda: RulesJob(engine, file=rules, calls=settings.rule_calls),
+        lambda: WebhookJob(engine, targets, keep_days=settings.webhook_days),
     ]
     keep = TrimEvents(older_than_ms=settings.keep_events_ms, keep_bytes=settings.keep_events_bytes)
     if keep != TrimEvents():

@@ -33,6 +33,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         keep_events_bytes: The oldest events go until the rest takes at most so many bytes; None: all stay.
         webhook_targets: Hosts and networks that webhooks may send to though they are not public, and without TLS.
         webhook_days: Days that delivered messages are remembered.
+        rules: File of rules; None for none.
+        rule_calls: What rules may call: ``package.module:function`` or names of entry points, ``*`` in them
+            matches any text.
         access_log: Write one line per request to standard error.
         log_level: ``debug``, ``info``, ``warning`` or ``error``.
     """
@@ -54,5 +57,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     keep_events_bytes: int | None = None
     webhook_targets: tuple[str, ...] = ()
     webhook_days: float = 30.0
+    rules: str | None = None
+    rule_calls: tuple[str, ...] = ()
     access_log: bool = True
     log_level: str = "info"

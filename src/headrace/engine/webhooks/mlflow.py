@@ -40,7 +40,7 @@ class MlflowWebhookOperations(WebhookOperations, MlflowWebhooks):
                 "Missing value for required parameter 'events': give at least one {entity, action}."
             )
         wants = Wants(mlflow_events=_words(request.events))
-        return _response(self._create(request, wants, format="mlflow"))
+        return _response(self._create_webhook(request, wants, format="mlflow"))
 
     def list_mlflow_webhooks(self, request: ListMlflowWebhooks) -> MlflowWebhooksPage:
         size = request.max_results or PAGE

@@ -42,7 +42,7 @@ class WebhookOperations(SessionBase, Webhooks):
 
     def create_webhook(self, request: CreateWebhook) -> WebhookResponse:
         fields = {name: getattr(request, name) for name in Wants.__struct_fields__ if name != "mlflow_events"}  # fmt: skip
-        return WebhookResponse(webhook=self._show(self._create(request, Wants(**fields))))
+        return WebhookResponse(webhook=self._show(self._create_webhook(request, Wants(**fields))))
 
     def get_webhook(self, request: WebhookId) -> WebhookResponse:
         return WebhookResponse(webhook=self._show(self._webhook(request.webhook_id)))
@@ -105,7 +105,7 @@ class WebhookOperations(SessionBase, Webhooks):
             statement = statement.where(_webhook.c.id < start)
         return statement.order_by(_webhook.c.id.desc()).limit(max_results + 1)
 
-    def _create(self, given: Any, wants: Wants, format: str | None = None) -> Any:
+    def _create_webhook(self, given: Any, wants: Wants, format: str | None = None) -> Any:
         """Make a webhook of a request's fields; its row."""
         wants.choice()
         refuse_nul(msgspec.to_builtins(wants))

@@ -1,0 +1,1 @@
+"""Rules at work: what happens is shown to the evaluator, and what fires is carried out."""

@@ -1,0 +1,80 @@
+"""The file of rules that a server is started with; read again when it changes."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import yaml
+
+from headrace.engine import Engine
+from headrace.errors import HeadraceError, InvalidParameter
+from headrace.protocol.rule_spec import RuleSpec, parse_rules
+
+_log = logging.getLogger(__name__)
+
+#: Bytes of a file of rules.
+_LARGEST = 10_000_000
+
+
+def read_rules(path: Path) -> tuple[RuleSpec, ...]:
+    """The rules of a YAML or JSON file.
+
+    Raises:
+        InvalidParameter: It cannot be read, is no YAML, or holds what is no rule.
+    """
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise InvalidParameter(
+                f"{path} has more than {_LARGEST} bytes: that is no file of rules."
+            )
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except OSError as error:
+        raise InvalidParameter(f"{path} cannot be read: {error.strerror or error}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidParameter(f"{path} is no YAML: {' '.join(str(error).split())}.") from None
+    return parse_rules(document, str(path))
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without the words that mean something else: ``on`` is the text *on*, not true."""
+
+
+# YAML 1.1 takes on, off, yes and no for booleans; set_tag has a field called "on".
+_Loader.yaml_implicit_resolvers = {
+    first: [one for one in resolvers if one[0] != "tag:yaml.org,2002:bool" or first in "tTfF"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+class RuleFile:
+    """Keeps the store's rules of origin ``file`` those of the file. Not thread-safe."""
+
+    def __init__(self, engine: Engine, path: Path) -> None:
+        self._engine = engine
+        self._path = path
+        self._seen: tuple[int, int, int] | str = ""
+
+    def look(self) -> bool:
+        """Take the file's rules over if it changed; whether it did.
+
+        A file that is broken changes nothing: the last good rules stay, and the log says why.
+        """
+        try:
+            stat = self._path.stat()
+            state: tuple[int, int, int] | str = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+        except OSError as error:
+            state = str(error)
+        if state == self._seen:
+            return False
+        self._seen = state
+        try:
+            specs = read_rules(self._path)
+            changes = self._engine.change("sync_file_rules", specs)
+        except HeadraceError as error:
+            _log.error(
+                "The rules of before stay, because of the rules in %s: %s", self._path, error
+            )
+            return False
+        _log.info("Rules of %s: %d, of which %d changed.", self._path, len(specs), changes)
+        return True
