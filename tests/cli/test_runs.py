@@ -7,6 +7,7 @@ import math
 import pytest
 
 from headrace.client import Client
+from headrace.protocol.stops import StopNotice, Stops
 
 from .conftest import Headrace, NewRun
 
@@ -74,6 +75,16 @@ def test_deleted_runs_are_seen_by_view_and_come_back(headrace: Headrace, new_run
     ]
     headrace("runs", "restore", "--run-id", run_id)
     assert len(headrace.json("runs", "list")) == 1
+
+
+def test_runs_are_asked_to_stop(headrace: Headrace, client: Client, new_run: NewRun) -> None:
+    ended = new_run("ended")
+    run_id = client.create_run("0").info.run_id
+    done = headrace("runs", "stop", run_id[:10], "--reason", "it diverges")
+    assert done.stdout == f"Run {run_id} was asked to stop.\n"
+    pending = client._call(Stops.get_stops, run_id=[run_id]).stop
+    assert pending == (StopNotice(run_id=run_id, reason="it diverges"),)
+    assert "has ended (FINISHED)" in headrace("runs", "stop", ended, code=None).stderr
 
 
 def test_the_beginning_of_an_id_names_a_run(headrace: Headrace, new_run: NewRun) -> None:

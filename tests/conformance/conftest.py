@@ -44,7 +44,9 @@ def backend(
             store = RemoteStore(server.url)
             actor = ""
         stack.callback(store.close)
-        yield Backend(store, url, actor)
+        under_test = Backend(store, url, actor)
+        yield under_test
+        under_test.check_log()
 
 
 @pytest.fixture

@@ -7,9 +7,12 @@ import json
 
 import pytest
 
+from headrace.entities import KeyValue, RunStatus
 from headrace.errors import HeadraceError
+from headrace.protocol.ingest import LogParams, UpdateRun
 from support.api import Api, pairs, point, unique
 from support.backend import Backend
+from support.batches import Journal
 
 UPDATE = {"status": "FINISHED", "end_time": 9}
 
@@ -118,6 +121,58 @@ def test_only_the_first_point_of_a_metric_is_an_event(api: Api, backend: Backend
         ("metric.created", {"keys": ["m"]}),
         ("metric.nonfinite", {"keys": ["m"], "nan": ["m"], "infinite": []}),
     ]
+
+
+def test_a_run_ends_with_its_metrics(api: Api, backend: Backend) -> None:
+    run_id = api.new_run()
+    points = [point("m", 3, 0), point("m", 1, 1), point("m", 2, 2)]
+    odd = [point("nan", float("nan")), point("inf", float("inf")), point("inf", 0, 1)]
+    api.log_batch(run_id=run_id, metrics=points + odd)
+    api.update_run(run_id=run_id, status="FAILED")
+    api.update_run(run_id=run_id, status="KILLED")  # it had ended
+    events = backend.events(f"run/{run_id}")[3:]
+    assert [kind for kind, _ in events] == ["metric.last", "run.failed", "run.killed"]
+    assert events[0][1] == {
+        "metrics": {
+            "m": {"value": 2.0, "step": 2, "min": 1.0, "max": 3.0, "count": 3},
+            "nan": {"value": "NaN", "step": 0, "min": None, "max": None, "count": 1},
+            "inf": {"value": 0.0, "step": 1, "min": 0.0, "max": "Infinity", "count": 2},
+        }
+    }
+
+
+def test_a_long_value_is_cut_in_the_event_alone(api: Api, backend: Backend) -> None:
+    run_id = api.new_run(tags=pairs(first="x" * 50_000))
+    api.set_tag(run_id=run_id, key="first", value="y" * 50_000)
+    api.log_param(run_id=run_id, key="p", value="z" * 50_000)
+    api.delete_tag(run_id=run_id, key="first")
+    data = [data for _, data in backend.events(f"run/{run_id}")]
+    cut = {letter: letter * 10_000 + "…" for letter in "xyz"}
+    assert data[0]["tags"]["first"] == cut["x"]
+    assert data[1:] == [
+        {"before": {"first": cut["x"]}, "after": {"first": cut["y"]}},
+        {"params": {"p": cut["z"]}},
+        {"key": "first", "before": cut["y"]},
+    ]
+    assert api.run(run_id).data.params == {"p": "z" * 50_000}
+
+
+def test_an_event_names_a_thousand_things_at_most(api: Api, backend: Backend) -> None:
+    run_id = api.new_run()
+    points = [(run_id, f"m{number}", 0, 0, float("nan")) for number in range(1500)]
+    params = tuple(KeyValue(f"p{number}", "") for number in range(1500))
+    ends = UpdateRun(run_id=run_id, status=RunStatus.FINISHED)
+    steps = [LogParams(run_id=run_id, params=params), ends]
+    assert backend.store.ingest(Journal().batch(points, steps)).rejected == ()
+    events = dict(backend.events(f"run/{run_id}"))
+    for kind, field in (
+        ("metric.created", "keys"),
+        ("metric.nonfinite", "keys"),
+        ("metric.nonfinite", "nan"),
+        ("run.params.logged", "params"),
+        ("metric.last", "metrics"),
+    ):
+        assert (len(events[kind][field]), events[kind]["count"]) == (1000, 1500), kind
 
 
 def test_an_import_is_an_event_per_run(api: Api, backend: Backend) -> None:

@@ -88,6 +88,7 @@ def test_points_and_steps_arrive(api: Api, backend: Backend) -> None:
         "run.params.logged",
         "run.tags.set",
         "run.tags.set",
+        "metric.last",
         "run.finished",
     ]
 

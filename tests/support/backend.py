@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from headrace.engine.database import parse_url
 from headrace.engine.schema import event
+from headrace.protocol.catalogue import EVENT_TYPES
 from headrace.protocol.store import Store
 
 
@@ -29,6 +30,14 @@ class Backend:
         """Rows straight from the database."""
         with self._engine.connect() as connection:
             return list(connection.execute(statement).all())
+
+    def check_log(self) -> None:
+        """Every event of an experiment, and of a run that was ever there, names the experiment."""
+        runs = set(self.rows(sa.select(event.c.subject).where(event.c.type == "run.created")))
+        for row in self.rows(sa.select(event)):
+            assert row.type in EVENT_TYPES
+            if row.subject.startswith("experiment/") or (row.subject,) in runs:
+                assert row.experiment_id is not None, row
 
     def events(self, subject: str) -> list[tuple[str, dict[str, Any]]]:
         """Events of one thing as (type, data), in order."""

@@ -19,6 +19,7 @@ COMMANDS = {
     "experiments": "List, show, create, rename, delete and restore experiments.",
     "runs": "List, show, compare, delete, restore and export runs, and read their output.",
     "webhooks": "List, create, change and try webhooks, and see what became of their deliveries.",
+    "events": "Follow, list, replay and trim the log of everything that happens.",
     "artifacts": "List, download and upload the files of runs.",
     "sync": "Ship what was logged offline, or left behind, to its store.",
     "db": "Check, upgrade and downgrade a store's database schema.",

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -14,8 +13,8 @@ from headrace.cli import columns, lookup
 from headrace.cli.choices import VIEW, split_ids, tags_option
 from headrace.cli.compare import compare
 from headrace.cli.diff import diff
+from headrace.cli.each import each
 from headrace.cli.logs import logs
-from headrace.cli.outcome import complain, exit_code
 from headrace.cli.output import (
     duration,
     is_terminal,
@@ -33,6 +32,7 @@ from headrace.errors import HeadraceError, NotFound
 from headrace.protocol.console import ConsolePage, Consoles
 from headrace.protocol.experiments import Experiments
 from headrace.protocol.runs import Runs
+from headrace.protocol.stops import Stops
 from headrace.protocol.store import Store
 
 #: For how wide a page the columns of a table are chosen that is not for a terminal.
@@ -55,7 +55,7 @@ view_option = click.option("-v", "--view", type=VIEW, default="active_only", sho
 
 @click.group()
 def runs() -> None:
-    """List, show, compare, delete, restore and export runs, and read their output.
+    """List, show, compare, stop, delete, restore and export runs, and read their output.
 
     A run is named by its id or by the beginning of it, as tables show it.
     """
@@ -211,7 +211,7 @@ def create(
 @store_option
 def delete(run_ids: tuple[str, ...], more: tuple[str, ...], store_uri: str | None) -> None:
     """Put runs into the trash."""
-    _each(run_ids + more, Runs.delete_run, "is in the trash", store_uri)
+    each(run_ids + more, Runs.delete_run, "is in the trash", store_uri)
 
 
 @runs.command()
@@ -220,7 +220,22 @@ def delete(run_ids: tuple[str, ...], more: tuple[str, ...], store_uri: str | Non
 @store_option
 def restore(run_ids: tuple[str, ...], more: tuple[str, ...], store_uri: str | None) -> None:
     """Take runs out of the trash."""
-    _each(run_ids + more, Runs.restore_run, "is active again", store_uri)
+    each(run_ids + more, Runs.restore_run, "is active again", store_uri)
+
+
+@runs.command()
+@click.argument("run_ids", nargs=-1, metavar="RUN...")
+@click.option("-r", "--run-id", "more", multiple=True, callback=split_ids, help="As RUN.")
+@click.option("--reason", default="", help="Why, for people; kept with the run.")
+@store_option
+def stop(
+    run_ids: tuple[str, ...], more: tuple[str, ...], reason: str, store_uri: str | None
+) -> None:
+    """Ask runs to stop.
+
+    Their processes hear of it within seconds, and end as after Ctrl-C, unless they were told to ignore it.
+    """
+    each(run_ids + more, Stops.stop_run, "was asked to stop", store_uri, reason=reason)
 
 
 @runs.command()
@@ -289,26 +304,6 @@ def _given(run: str | None, run_id: str | None) -> str:
     if (run is None) == (run_id is None):
         raise click.UsageError("Give one run.")
     return run or run_id or ""
-
-
-def _each(
-    given: tuple[str, ...], method: Callable[..., Any], said: str, store_uri: str | None
-) -> None:
-    """Do one thing to several runs; what fails does not keep the others from being done."""
-    if not given:
-        raise click.UsageError("Give at least one run.")
-    code = 0
-    with opened(store_uri) as store:
-        for one in dict.fromkeys(given):
-            try:
-                run_id = lookup.find_run_id(store, one)
-                ask(store, method, run_id=run_id)
-                click.echo(f"Run {run_id} {said}.")
-            except HeadraceError as error:
-                complain(error.message)
-                code = max(code, exit_code(error))
-    if code:
-        click.get_current_context().exit(code)
 
 
 def _console_lines(store: Store, run_id: str) -> int | None:

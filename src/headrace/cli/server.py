@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from headrace.cli.choices import SPAN
 from headrace.cli.outcome import complain
 
 _IGNORED = "Understood so that a start script carries over; ignored."
@@ -128,6 +129,18 @@ def _environment(name: str, mlflow: str | None = None) -> list[str]:
     help="How long delivered messages of webhooks are remembered.",
 )
 @click.option(
+    "--keep-events",
+    type=SPAN,
+    envvar=["HEADRACE_KEEP_EVENTS"],
+    help="Remove events from the log that are older: 400d, 12h.  [default: keep them]",
+)
+@click.option(
+    "--keep-events-mb",
+    type=click.FloatRange(min=1),
+    envvar=["HEADRACE_KEEP_EVENTS_MB"],
+    help="Remove the oldest events when the log takes more megabytes.  [default: keep them]",
+)
+@click.option(
     "--access-log/--no-access-log",
     default=True,
     envvar=["HEADRACE_ACCESS_LOG"],
@@ -167,6 +180,8 @@ def server(
     max_body: int,
     webhook_allowed_targets: str,
     webhook_keep_days: float,
+    keep_events: int | None,
+    keep_events_mb: float | None,
     access_log: bool,
     log_level: str,
     **ignored: str | bool | None,
@@ -210,6 +225,8 @@ def server(
         max_body=max_body,
         webhook_targets=_listed(webhook_allowed_targets),
         webhook_days=webhook_keep_days,
+        keep_events_ms=keep_events,
+        keep_events_bytes=None if keep_events_mb is None else round(keep_events_mb * 1_000_000),
         access_log=access_log,
         log_level=log_level,
     )

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
+from headrace.client.events import EventCalls
 from headrace.client.experiments import ExperimentCalls
 from headrace.client.journal.journals import sync_before
 from headrace.client.metrics import MetricCalls
@@ -22,6 +23,7 @@ class Client(
     MetricCalls,
     TableCalls,  # over images, documents, files, runs
     TrashCalls,
+    EventCalls,
 ):
     """A tracking store, embedded or behind a server.
 

@@ -35,7 +35,9 @@ class DocumentCalls(FileCalls):
 
     def log_stream(self, run_id: str, stream: IO[bytes], artifact_file: str) -> None:
         """Write what a binary stream yields, without holding it in memory."""
-        self.artifacts_of(run_id).write(artifact_file, iter(lambda: stream.read(_CHUNK), b""))
+        store = self.artifacts_of(run_id)
+        stat = store.write(artifact_file, iter(lambda: stream.read(_CHUNK), b""))
+        self._stored(run_id, store, {artifact_file: stat.size})
 
     def log_figure(
         self,

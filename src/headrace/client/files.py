@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
 import os
 import posixpath
 from pathlib import Path
@@ -10,7 +12,15 @@ from urllib.parse import unquote, urlsplit
 
 from headrace.client.runs import RunCalls
 from headrace.entities import FileInfo
-from headrace.errors import InvalidParameter, NotFound
+from headrace.errors import (
+    EndpointNotFound,
+    HeadraceError,
+    InvalidParameter,
+    MethodNotAllowed,
+    NotFound,
+)
+from headrace.protocol.ingest import Ingest, LogArtifacts, StoredFile
+from headrace.protocol.operation import operation_of
 from headrace.protocol.store import Store
 
 if TYPE_CHECKING:
@@ -18,6 +28,10 @@ if TYPE_CHECKING:
 
 #: Artifact locations of runs never change; so many are remembered.
 _REMEMBERED = 1000
+#: Files that one event names.
+_TOLD = 100
+
+_log = logging.getLogger("headrace")
 
 
 class FileCalls(RunCalls):
@@ -26,6 +40,7 @@ class FileCalls(RunCalls):
     def __init__(self, store: Store) -> None:
         super().__init__(store)
         self._locations: dict[str, str] = {}
+        self._tells = True
 
     def log_artifact(
         self, run_id: str, local_path: str | os.PathLike[str], artifact_path: str | None = None
@@ -46,10 +61,12 @@ class FileCalls(RunCalls):
         store = self.artifacts_of(run_id)
         name = path.name if path.name not in ("", "..") else path.resolve().name
         place = posixpath.join(artifact_path or "", name)
+        told = _Told()
         if path.is_dir():
-            transfer.upload_dir(store, path, place)
+            transfer.upload_dir(store, path, place, told)
         else:
-            transfer.upload(store, path, place)
+            transfer.upload(store, path, place, told)
+        self._stored(run_id, store, told.files)
 
     def log_artifacts(
         self, run_id: str, local_dir: str | os.PathLike[str], artifact_path: str | None = None
@@ -66,7 +83,10 @@ class FileCalls(RunCalls):
         """
         from headrace.client import transfer
 
-        transfer.upload_dir(self.artifacts_of(run_id), local_dir, artifact_path or "")
+        told = _Told()
+        store = self.artifacts_of(run_id)
+        transfer.upload_dir(store, local_dir, artifact_path or "", told)
+        self._stored(run_id, store, told.files)
 
     def list_artifacts(self, run_id: str, path: str | None = None) -> list[FileInfo]:
         """The direct children of a folder of a run's artifacts; none when it is not there."""
@@ -105,7 +125,48 @@ class FileCalls(RunCalls):
         return artifacts_at(uri, remote=self._store)
 
     def _write(self, run_id: str, artifact_file: str, body: bytes) -> None:
-        self.artifacts_of(run_id).write(artifact_file, (body,))
+        store = self.artifacts_of(run_id)
+        store.write(artifact_file, (body,))
+        self._stored(run_id, store, {artifact_file: len(body)})
+
+    def _stored(self, run_id: str, store: ArtifactStore, files: dict[str, int]) -> None:
+        """Tell the tracking store of files that went to where it does not see them.
+
+        Args:
+            run_id: The run.
+            store: Where they went.
+            files: Their sizes by path.
+        """
+        # What passes through a server's proxy, the server tells itself.
+        if not files or store.uri.startswith("mlflow-artifacts:"):
+            return
+        from headrace.artifacts import artifact_path
+
+        some = tuple(
+            StoredFile(path=artifact_path(path), size=size)
+            for path, size in itertools.islice(sorted(files.items()), _TOLD)
+        )
+        self._tell_stored(LogArtifacts(run_id=run_id, artifacts=some, count=len(files)))
+
+    def _tell_stored(self, step: LogArtifacts) -> None:
+        if not self._tells:
+            return
+        try:
+            self._store.call(operation_of(Ingest.log_artifacts), step)
+        except (EndpointNotFound, MethodNotAllowed):  # an MLflow server
+            self._tells = False
+        except HeadraceError as error:  # the files are stored, and that is what was asked for
+            _log.debug("The artifacts of run %s were not told of: %s", step.run_id, error)
+
+
+class _Told:
+    """The sizes of the files that a transfer went through."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, int] = {}
+
+    def __call__(self, path: str, done: int, total: int) -> None:
+        self.files[path] = total
 
 
 def download(

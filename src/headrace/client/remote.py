@@ -33,6 +33,8 @@ _ONCE = frozenset(
         "create_experiment",
         "create_run",
         "log_model",
+        "raise_alert",
+        "log_artifacts",
         "delete_experiment",
         "restore_experiment",
         "delete_tag",
@@ -90,29 +92,13 @@ class RemoteStore(Store, Artifacts):
 
     def call(self, operation: Operation, request: Any) -> Any:
         """Send one operation and decode its answer."""
-        method = operation.methods[0]
-        path = operation.prefixes[0] + operation.path
-        in_path = operation.path_fields
-        if in_path:
-            values = {name: quote(getattr(request, name), safe="") for name in in_path}
-            path = operation.prefixes[0] + operation.path.format(**values)
         repeatable = operation.name not in _ONCE and (
             operation.name != "import_runs" or all(run.run_id for run in request.runs)
         )
-        content: dict[str, Any]
-        if method == "GET":
-            query = encode_query(request)
-            content = {"params": [pair for pair in query if pair[0] not in in_path]}
-        elif operation.binary:
-            content = {
-                "content": encode_binary(request),
-                "headers": {"Content-Type": _MSGPACK, "Accept": _MSGPACK},
-            }
-        else:
-            content = {"content": encode(request), "headers": {"Content-Type": "application/json"}}
+        method, path, content = self.message(operation, request)
         try:
             response = self.http.request(
-                method, path.lstrip("/"), extensions={"headrace_repeatable": repeatable}, **content
+                method, path, extensions={"headrace_repeatable": repeatable}, **content
             )
         except httpx.TimeoutException as error:
             raise Unavailable(
@@ -124,6 +110,40 @@ class RemoteStore(Store, Artifacts):
                 f"{self.uri} cannot be reached for {operation.name}: {error}. "
                 "Check that the server runs and that the tracking URI is right."
             ) from error
+        return self.answer(operation, response)
+
+    @property
+    def uri_with_credentials(self) -> str:
+        """The address as it was given."""
+        return self._uri
+
+    def message(self, operation: Operation, request: Any) -> tuple[str, str, dict[str, Any]]:
+        """An operation as an HTTP request: method, path below the base URL, and arguments for httpx."""
+        method = operation.methods[0]
+        path = operation.prefixes[0] + operation.path
+        in_path = operation.path_fields
+        if in_path:
+            values = {name: quote(getattr(request, name), safe="") for name in in_path}
+            path = operation.prefixes[0] + operation.path.format(**values)
+        content: dict[str, Any]
+        if method == "GET":
+            query = encode_query(request)
+            content = {"params": [pair for pair in query if pair[0] not in in_path]}
+        elif operation.binary:
+            content = {
+                "content": encode_binary(request),
+                "headers": {"Content-Type": _MSGPACK, "Accept": _MSGPACK},
+            }
+        else:
+            content = {"content": encode(request), "headers": {"Content-Type": "application/json"}}
+        return method, path.lstrip("/"), content
+
+    def answer(self, operation: Operation, response: httpx.Response) -> Any:
+        """What an HTTP response says.
+
+        Raises:
+            HeadraceError: That it failed; as a local store would raise it.
+        """
         if response.status_code == 200:
             return self._decode(operation, response)
         raise self._error(operation, response)

@@ -20,8 +20,10 @@ from headrace.entities import (
     RunStatus,
     ViewType,
 )
+from headrace.protocol.alerts import Alerts
 from headrace.protocol.console import ConsolePage, Consoles
 from headrace.protocol.runs import ImportedRun, Runs
+from headrace.protocol.stops import Stops
 
 PARENT_RUN_TAG = "mlflow.parentRunId"
 
@@ -93,6 +95,29 @@ class RunCalls(ClientBase):
     def restore_run(self, run_id: str) -> None:
         """Take a run out of the trash."""
         self._call(Runs.restore_run, run_id=run_id)
+
+    def stop_run(self, run_id: str, reason: str = "") -> None:
+        """Ask a run to stop; its own process obeys, or not.
+
+        Args:
+            run_id: The run.
+            reason: For people, at most 1000 characters.
+
+        Raises:
+            InvalidState: The run has ended.
+        """
+        self._call(Stops.stop_run, run_id=run_id, reason=reason)
+
+    def alert(self, run_id: str, title: str, text: str = "", severity: str = "warn") -> None:
+        """Tell people something about a run: an event ``run.alert.raised``.
+
+        Args:
+            run_id: The run.
+            title: One line, 1 to 250 characters.
+            text: More, at most 10,000 characters.
+            severity: ``info``, ``warn``, ``error`` or ``critical``.
+        """
+        self._call(Alerts.raise_alert, run_id=run_id, title=title, text=text, severity=severity)
 
     def search_runs(
         self,

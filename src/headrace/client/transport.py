@@ -125,19 +125,29 @@ def open_http(uri: str, retries: int | None = None) -> httpx.Client:
 
     The client is thread-safe; it does not follow redirects and raises nothing for statuses.
     """
-    url = base_url(uri)
-    timeout = number("HTTP_REQUEST_TIMEOUT", 120.0) or None
-    # Without TLS, do not pay for loading the certificates.
-    secure = _tls() if url.scheme == "https" else False
     return RetryingClient(
         retries=int(number("HTTP_REQUEST_MAX_RETRIES", 7)) if retries is None else retries,
         backoff=number("HTTP_REQUEST_BACKOFF_FACTOR", 0.2),
-        base_url=url,
-        headers={"User-Agent": "headrace", **_authorization(httpx.URL(uri))},
-        timeout=httpx.Timeout(timeout, connect=min(timeout or 10.0, 10.0)),
-        verify=secure,
         limits=httpx.Limits(max_connections=64, max_keepalive_connections=32),
+        **_options(uri),
     )
+
+
+def open_async_http(uri: str) -> httpx.AsyncClient:
+    """The same for asyncio, without retries."""
+    return httpx.AsyncClient(**_options(uri))
+
+
+def _options(uri: str) -> dict[str, Any]:
+    url = base_url(uri)
+    timeout = number("HTTP_REQUEST_TIMEOUT", 120.0) or None
+    return {
+        "base_url": url,
+        "headers": {"User-Agent": "headrace", **_authorization(httpx.URL(uri))},
+        "timeout": httpx.Timeout(timeout, connect=min(timeout or 10.0, 10.0)),
+        # Without TLS, do not pay for loading the certificates.
+        "verify": _tls() if url.scheme == "https" else False,
+    }
 
 
 def _tls() -> ssl.SSLContext:

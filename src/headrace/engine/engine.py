@@ -176,6 +176,14 @@ class Engine(Store):
 
         return self.transact(inside)
 
+    def run(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Call a function that may wait for the database in one of the engine's threads.
+
+        Raises:
+            Unavailable: The store is closed.
+        """
+        return self._in_pool(function, *arguments)
+
     def _in_pool(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         try:
             return self._pool.submit(function, *arguments)

@@ -10,6 +10,7 @@ import msgspec
 import sqlalchemy as sa
 
 from headrace.engine import schema
+from headrace.engine.alerts import AlertOperations
 from headrace.engine.batch import Prepared, prepare
 from headrace.engine.console import ConsoleOperations
 from headrace.engine.database import execute_driver
@@ -19,6 +20,7 @@ from headrace.engine.metrics.arriving import RunPoints
 from headrace.engine.metrics.ingest import record, record_columns
 from headrace.engine.rejected import REFUSALS, Rejected, accepted, check_text
 from headrace.engine.runs import RunRow, check_active, checked_pairs, name_of_new
+from headrace.engine.session import bounded
 from headrace.entities import KeyValue
 from headrace.errors import AlreadyExists, InvalidParameter, NotFound
 from headrace.protocol import runs
@@ -28,16 +30,19 @@ from headrace.protocol.ingest import (
     Batch,
     Ingest,
     Ingested,
+    LogArtifacts,
     LogInputs,
     LogOutputs,
     LogParams,
     LogPoints,
+    RaiseAlert,
     SetTags,
     StartRun,
     UpdateRun,
     WriteConsole,
 )
 from headrace.protocol.limits import check_run_id
+from headrace.protocol.stops import StopNotice
 
 _DEFAULT_EXPERIMENT = "0"
 _LOOKED_UP = 500
@@ -46,6 +51,7 @@ _CHANGES = (SetTags, UpdateRun, WriteConsole)
 _run = schema.run
 _experiment = schema.experiment
 _writer = schema.writer
+_stop = schema.run_stop
 
 # Built once, like the other statements that every batch needs.
 _MOVE = (
@@ -60,8 +66,11 @@ _FIND_RUNS = (
         _run.c.experiment_id,
         _run.c.deleted_time,
         _experiment.c.deleted_time,
+        _stop.c.reason,
     )
     .join(_experiment, _experiment.c.id == _run.c.experiment_id)
+    # Nearly always empty: a look into its index costs less than any statement.
+    .outerjoin(_stop, _stop.c.run_id == _run.c.id)
     .where(_run.c.uuid.in_(sa.bindparam("ids", expanding=True)))
     .order_by(_run.c.id)  # everybody locks in this order
 )
@@ -69,7 +78,9 @@ _HOLD_RUNS = _FIND_RUNS.with_for_update(read=True, key_share=True, of=_run)
 _CHANGE_RUNS = _FIND_RUNS.with_for_update(key_share=True, of=_run)
 
 
-class IngestOperations(InputOperations, LivenessOperations, ConsoleOperations, Ingest):
+class IngestOperations(
+    InputOperations, AlertOperations, LivenessOperations, ConsoleOperations, Ingest
+):
     """`Ingest` over table ``writer`` and what the other operations write."""
 
     def start_run(self, request: StartRun) -> runs.RunResponse:
@@ -106,9 +117,12 @@ class IngestOperations(InputOperations, LivenessOperations, ConsoleOperations, I
         for run_id, items in rejected.by_run().items():
             run = found.get(run_id)
             experiment = None if run is None else run.experiment_id
-            self.emit("run.logging.rejected", f"run/{run_id}", {"rejected": items}, experiment)
+            self.emit(
+                "run.logging.rejected", f"run/{run_id}", bounded("rejected", items), experiment
+            )
         position = batch.end if batch.start < batch.end else self._position(batch.writer)
-        return Ingested(position=position, rejected=tuple(rejected.all))
+        stop = _stops(found, batch) if any(run.stop is not None for run in found.values()) else ()
+        return Ingested(position=position, rejected=tuple(rejected.all), stop=stop)
 
     def _position(self, writer: str) -> int:
         """How far a writer's journal was applied."""
@@ -277,6 +291,12 @@ class IngestOperations(InputOperations, LivenessOperations, ConsoleOperations, I
             case LogOutputs():
                 check_text(step)
                 self.log_outputs(runs.LogOutputs(run_id=run.uuid, models=step.models))
+            case RaiseAlert():
+                check_text(step)
+                self.emit_alert(run, step)
+            case LogArtifacts():
+                check_text(step)
+                self.emit_artifacts(run, step)
 
     def _log_points(self, run: RunRow, step: LogPoints, rejected: Rejected) -> None:
         points = []
@@ -289,6 +309,20 @@ class IngestOperations(InputOperations, LivenessOperations, ConsoleOperations, I
             else:
                 points.append(point)
         record(self, run.id, run.uuid, run.experiment_id, points)
+
+
+def _stops(found: dict[str, RunRow], batch: Batch) -> tuple[StopNotice, ...]:
+    """The runs that were asked to stop, but for those whose status the batch itself set."""
+    ended = {
+        step.run_id
+        for step in batch.operations
+        if isinstance(step, UpdateRun) and step.status is not None
+    }
+    return tuple(
+        StopNotice(run_id=run.uuid, reason=run.stop)
+        for run in found.values()
+        if run.stop is not None and run.uuid not in ended
+    )
 
 
 def _kind(step: AnyStep) -> str:

@@ -10,6 +10,7 @@ from headrace.engine.ingest import IngestOperations
 from headrace.engine.logged_models import LoggedModelOperations
 from headrace.engine.metrics.reading import MetricOperations
 from headrace.engine.search.operations import SearchOperations
+from headrace.engine.stops import StopOperations
 from headrace.engine.trash import TrashOperations
 from headrace.engine.webhooks.deliveries import DeliveryOperations
 
@@ -21,6 +22,7 @@ PREPARED: dict[str, tuple[Callable[[Any], Any], str]] = {"ingest": (prepare, "in
 class Session(
     TrashOperations,
     IngestOperations,
+    StopOperations,
     SearchOperations,
     MetricOperations,
     LoggedModelOperations,

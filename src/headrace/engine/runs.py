@@ -14,9 +14,11 @@ from sqlalchemy.dialects import sqlite
 from headrace.engine import schema
 from headrace.engine.assemble import experiment_location, load_runs, run_infos
 from headrace.engine.database import execute_sqlite, insert_many
+from headrace.engine.endings import emit_last_metrics, withdraw_stop
 from headrace.engine.experiments import ExperimentOperations
 from headrace.engine.liveness import LOST, end_signs
 from headrace.engine.metrics.ingest import record, record_many
+from headrace.engine.session import bounded, shortened
 from headrace.entities import (
     KeyValue,
     LifecycleStage,
@@ -70,7 +72,8 @@ MAX_IMPORTED_POINTS = 100_000
 
 _run = schema.run
 _experiment = schema.experiment
-_ENDED = (RunStatus.FINISHED, RunStatus.FAILED, RunStatus.KILLED)
+#: How a run may have ended.
+ENDED = (RunStatus.FINISHED, RunStatus.FAILED, RunStatus.KILLED)
 _STATUS_EVENTS = {
     RunStatus.FINISHED: "run.finished",
     RunStatus.FAILED: "run.failed",
@@ -103,13 +106,14 @@ _SELECT_RUN_SQLITE = str(_SELECT_RUN.compile(dialect=sqlite.dialect()))
 
 
 class RunRow(NamedTuple):
-    """What a write needs to know of a run."""
+    """What a write needs to know of a run; ``stop`` is why it was asked to stop, where that is read."""
 
     id: int
     uuid: str
     experiment_id: int
     deleted_time: int | None
     experiment_deleted_time: int | None
+    stop: str | None = None
 
 
 class RunOperations(ExperimentOperations, Runs):
@@ -157,12 +161,14 @@ class RunOperations(ExperimentOperations, Runs):
             values["end_time"] = request.end_time
         if values:
             self._update_run(run.id, values)
+            if request.status in ENDED and before.status not in ENDED:
+                emit_last_metrics(self, run)
             word = "run.updated"
             if "status" in values and request.status:
                 word = _STATUS_EVENTS[request.status]
                 if request.status is RunStatus.RUNNING and before.status == LOST:
                     word = "run.recovered"
-                elif request.status is RunStatus.RUNNING and before.status in _ENDED:
+                elif request.status is RunStatus.RUNNING and before.status in ENDED:
                     word = "run.resumed"
             self.emit(
                 word,
@@ -172,6 +178,9 @@ class RunOperations(ExperimentOperations, Runs):
             )
         if request.status is not None:
             end_signs(self, run.id)  # ended; or taken up, maybe by a client that gives no signs
+            # Not when it ends: others who log to the run have to hear of it too.
+            if request.status is RunStatus.RUNNING and before.status != RunStatus.SCHEDULED:
+                withdraw_stop(self, run.id)
         if request.run_name and request.run_name != before.name:
             self._set_tags(run, {RUN_NAME_TAG: request.run_name})
         return UpdatedRun(run_info=run_infos(self, self._full_rows([run.uuid]))[0])
@@ -235,7 +244,7 @@ class RunOperations(ExperimentOperations, Runs):
         self.emit(
             "run.tag.deleted",
             f"run/{run.uuid}",
-            {"key": request.key, "before": before},
+            {"key": request.key, **shortened({"before": before})},
             run.experiment_id,
         )
         return Empty()
@@ -307,8 +316,8 @@ class RunOperations(ExperimentOperations, Runs):
                         "experiment_id": run.experiment_id,
                         "run_name": names[run.run_id],
                         "status": run.status.value,
-                        "tags": tags[run.run_id],
-                        "params": params[run.run_id],
+                        "tags": shortened(tags[run.run_id]),
+                        "params": shortened(params[run.run_id]),
                         "imported": True,
                     },
                     int(run.experiment_id),
@@ -409,7 +418,7 @@ class RunOperations(ExperimentOperations, Runs):
         self.emit(
             "run.created",
             f"run/{run_id}",
-            {"experiment_id": str(experiment_id), "run_name": name, "tags": tags},
+            {"experiment_id": str(experiment_id), "run_name": name, "tags": shortened(tags)},
             experiment_id,
         )
         return number
@@ -483,7 +492,12 @@ class RunOperations(ExperimentOperations, Runs):
         if inserted:
             self.keys.discover(run.experiment_id, schema.KIND_PARAM, inserted)
             new = {key: params[key] for key, number in keys.items() if number in inserted}
-            self.emit("run.params.logged", f"run/{run.uuid}", {"params": new}, run.experiment_id)
+            self.emit(
+                "run.params.logged",
+                f"run/{run.uuid}",
+                bounded("params", shortened(new)),
+                run.experiment_id,
+            )
         return refused
 
     def _set_tags(self, run: RunRow, tags: Mapping[str, str]) -> None:
@@ -527,8 +541,8 @@ class RunOperations(ExperimentOperations, Runs):
             "run.tags.set",
             f"run/{run.uuid}",
             {
-                "before": {key: before[key] for key in changed if key in before},
-                "after": changed,
+                "before": shortened({key: before[key] for key in changed if key in before}),
+                "after": shortened(changed),
             },
             run.experiment_id,
         )

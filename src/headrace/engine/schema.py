@@ -283,6 +283,16 @@ heartbeat = Table(
     Column("silence", BigInteger, nullable=False),  # milliseconds after which it counts as lost
 )
 
+# Runs that were asked to stop, until they are taken up again.
+run_stop = Table(
+    "run_stop",
+    metadata,
+    Column("run_id", Id, ForeignKey("run.id"), primary_key=True, autoincrement=False),
+    Column("time", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+)
+
 # Console output: stretches of lines, of all streams and sources in the order of their arrival.
 console_chunk = Table(
     "console_chunk",
@@ -448,6 +458,7 @@ RUN_TABLES = (
     run_dataset,
     run_model,
     heartbeat,
+    run_stop,
     console_chunk,
     console_open,
 )

@@ -7,8 +7,9 @@ that `headrace.engine.engine.Engine` begins and ends; it never commits.
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from headrace.engine.webhooks.guard import Guard
 
 _json = msgspec.json.Encoder()
+#: Things of one kind that an event names, and characters of a value in it.
+_MOST_NAMED, _LONGEST_VALUE = 1000, 10_000
 
 
 class SessionBase(Interface):
@@ -116,3 +119,27 @@ class SessionBase(Interface):
             what: ``metrics`` or ``console``.
         """
         self.feed_moves[run_uuid, what] = experiment
+
+
+def shortened(values: Mapping[str, str]) -> Mapping[str, str]:
+    """Values of tags or params as an event has them: the first 10,000 characters, and an ellipsis if more.
+
+    A tag that grows with each change, such as MLflow's history of models, would fill the log with its past.
+    """
+    if all(len(value) <= _LONGEST_VALUE for value in values.values()):
+        return values
+    return {
+        key: value if len(value) <= _LONGEST_VALUE else f"{value[:_LONGEST_VALUE]}…"
+        for key, value in values.items()
+    }
+
+
+def bounded(field: str, things: Collection[Any] | Mapping[str, Any]) -> dict[str, Any]:
+    """Data of an event that names things: the first thousand of them, and how many there are if more."""
+    if len(things) <= _MOST_NAMED:
+        return {field: things}
+    if isinstance(things, Mapping):
+        some: Any = dict(itertools.islice(things.items(), _MOST_NAMED))
+    else:
+        some = list(itertools.islice(things, _MOST_NAMED))
+    return {field: some, "count": len(things)}

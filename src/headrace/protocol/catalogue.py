@@ -48,6 +48,7 @@ _STATUS = {
 }
 _TAG = {"key": "the tag's", "before": "its value, null when it is new", "after": "its value now"}
 _TAG_GONE = {"key": "the tag's", "before": "the value it had"}
+_CUT = "how many there are, if those are over 1000 and so only the first 1000"
 _NAMED = {"name": "the experiment's"}
 _FIRED = {
     "rule": "its name",
@@ -115,10 +116,14 @@ _ALL = (
         "run.stop.requested", _RUN, "Somebody, or a rule, wants it to stop.",
         {"reason": "why, for people", "rule": "the rule that wants it, if one does"},
     ),
-    EventType("run.params.logged", _RUN, "Params were logged.", {"params": "the new ones"}),
+    EventType(
+        "run.params.logged", _RUN, "Params were logged.",
+        {"params": "the new ones, values cut after 10,000 characters", "count": _CUT},
+    ),
     EventType(
         "run.tags.set", _RUN, "Tags were set to other values.",
-        {"before": "values of those that were there", "after": "all that changed"},
+        {"before": "values of those that were there, cut after 10,000 characters",
+         "after": "all that changed, cut like those"},
     ),
     EventType("run.tag.deleted", _RUN, "A tag was deleted.", _TAG_GONE),
     EventType(
@@ -139,23 +144,34 @@ _ALL = (
          "count": "how many files"},
     ),
     EventType(
+        "run.artifacts.deleted", _RUN, "Files, or folders, were deleted.",
+        {"artifacts": "`path` of each; at most 100", "count": "how many"},
+    ),
+    EventType(
         "run.alert.raised", _RUN, "The run's own code raised an alert.",
         {"title": "one line for people", "text": "more for people",
-         "severity": "`info`, `warn`, `error` or `critical`"},
+         "severity": "`info`, `warn`, `error` or `critical`",
+         "raised_time": "when, milliseconds since the Unix epoch"},
     ),
     EventType(
         "run.logging.rejected", _RUN,
         "A journal held what cannot be applied. The run may be one that never was.",
-        {"rejected": "`what` and `message` of each thing"},
+        {"rejected": "`what` and `message` of each thing", "count": _CUT},
     ),
-    EventType("metric.created", _RUN, "Metrics got their first point in this run.", {"keys": "their keys"}),
+    EventType(
+        "metric.created", _RUN, "Metrics got their first point in this run.",
+        {"keys": "their keys", "count": _CUT},
+    ),
     EventType(
         "metric.nonfinite", _RUN, "Metrics got their first NaN or infinity in this run.",
-        {"keys": "their keys", "nan": "those that were NaN", "infinite": "those that were infinite"},
+        {"keys": "their keys", "nan": "those that were NaN", "infinite": "those that were infinite",
+         "count": _CUT},
     ),
     EventType(
         "metric.last", _RUN, "The run ended; these are the metrics that it ended with.",
-        {"metrics": "by key: `value` (NaN and infinities as text), `step`, `min`, `max`, `count`; at most 1000"},
+        {"metrics": "by key: `value` (NaN and infinities as text), `step`, `min`, `max` (null when all "
+                    "values are NaN), `count` (of points); at most 1000",
+         "count": _CUT},
     ),
     EventType(
         "webhook.created", _WEBHOOK, "A webhook was made.",

@@ -35,6 +35,7 @@ class ListEvents(Request, frozen=True, kw_only=True):
         since: Not before this time, milliseconds since the Unix epoch.
         until: Before this time, milliseconds since the Unix epoch.
         wait: When there is nothing to read, wait for so many seconds, 60 at most.
+        signals: In a stream: tell too, now and then, which runs got metric points or console output.
     """
 
     after: Int64 | None = None
@@ -46,6 +47,7 @@ class ListEvents(Request, frozen=True, kw_only=True):
     since: Millis | None = None
     until: Millis | None = None
     wait: float = 0.0
+    signals: bool = False
 
 
 class CloudEvent(Response, frozen=True, kw_only=True):
@@ -122,6 +124,10 @@ class Events(Interface):
     @operation("GET", "/events", permission="event:read", reads=True, prefixes=NATIVE_PREFIXES)
     def list_events(self, request: ListEvents) -> EventPage:
         """Read events from a number on, and wait for more.
+
+        Over HTTP, with ``Accept: text/event-stream``, the answer is a stream that goes on: each event has
+        its number as id, so that ``Last-Event-ID`` resumes. Without ``after`` a stream begins with what
+        happens from now on.
 
         Raises:
             Gone: ``after`` is before what is kept, or beyond the end of the log; the message has the

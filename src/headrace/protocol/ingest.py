@@ -17,12 +17,14 @@ from headrace.entities import (
 from headrace.protocol.limits import Int64, Millis, Required
 from headrace.protocol.operation import (
     NATIVE_PREFIXES,
+    Empty,
     Interface,
     Request,
     Response,
     operation,
 )
 from headrace.protocol.runs import MetricPoint, RunResponse
+from headrace.protocol.stops import StopNotice
 
 
 class Step(Request, frozen=True, kw_only=True, tag_field="kind"):
@@ -109,8 +111,54 @@ class WriteConsole(Step, frozen=True, kw_only=True, tag="write_console"):
     unfinished: str = ""
 
 
+class RaiseAlert(Step, frozen=True, kw_only=True, tag="raise_alert"):
+    """Tell people something about a run: an event ``run.alert.raised``.
+
+    Attributes:
+        title: One line, 1 to 250 characters.
+        text: More, at most 10,000 characters.
+        severity: ``info``, ``warn``, ``error`` or ``critical``.
+        time: When it was raised, milliseconds since the Unix epoch; default when it arrives.
+    """
+
+    title: Required
+    text: str = ""
+    severity: str = "warn"
+    time: Millis | None = None
+
+
+class StoredFile(Request, frozen=True, kw_only=True):
+    """A file or folder below a run's artifact root; ``size`` is in bytes, None when it is not known."""
+
+    path: Required
+    size: Int64 | None = None
+
+
+class LogArtifacts(Step, frozen=True, kw_only=True, tag="log_artifacts"):
+    """Tell that files of a run were stored, or deleted, without a server seeing it.
+
+    Attributes:
+        artifacts: The first hundred of them; more are not kept.
+        count: How many there are; default as many as ``artifacts``.
+        deleted: They were deleted.
+    """
+
+    artifacts: tuple[StoredFile, ...]
+    count: Int64 = 0
+    deleted: bool = False
+
+
 AnyStep = (
-    StartRun | UpdateRun | LogParams | SetTags | LogPoints | LogInputs | LogOutputs | WriteConsole
+    StartRun
+    | UpdateRun
+    | LogParams
+    | SetTags
+    | LogPoints
+    | LogInputs
+    | LogOutputs
+    | WriteConsole
+    | RaiseAlert
+    | LogArtifacts
 )
 
 
@@ -173,10 +221,13 @@ class Ingested(Response, frozen=True, kw_only=True):
     ``position`` is the batch's end when it was applied, now or earlier. Another position means that
     nothing of this batch was applied now: send again, from there. To an empty batch it is the position
     that the store has for the writer, 0 if it does not know it.
+
+    ``stop`` names those of the runs in the batch that were asked to stop.
     """
 
     position: int
     rejected: tuple[Rejection, ...] = ()
+    stop: tuple[StopNotice, ...] = ()
 
 
 class Ingest(Interface):
@@ -189,6 +240,18 @@ class Ingest(Interface):
         Raises:
             InvalidParameter: A run id, tag or name that cannot be one; a deleted experiment.
             NotFound: The experiment does not exist.
+        """
+        raise NotImplementedError
+
+    @operation("POST", "/runs/artifacts/logged", permission="run:edit", prefixes=NATIVE_PREFIXES)
+    def log_artifacts(self, request: LogArtifacts) -> Empty:
+        """Tell that files of a run were stored, or deleted: an event ``run.artifacts.logged``.
+
+        What goes through a server's artifact proxy the server tells by itself.
+
+        Raises:
+            NotFound: There is no such run.
+            InvalidParameter: It is deleted, or no file is given.
         """
         raise NotImplementedError
 

@@ -6,6 +6,7 @@ They raise the same errors and pass the same suite (tests/conformance).
 
 from __future__ import annotations
 
+from headrace.protocol.alerts import Alerts
 from headrace.protocol.console import Consoles
 from headrace.protocol.events import Events
 from headrace.protocol.experiments import Experiments
@@ -14,6 +15,7 @@ from headrace.protocol.logged_models import LoggedModels
 from headrace.protocol.metrics import Metrics
 from headrace.protocol.mlflow_webhook_api import MlflowWebhooks
 from headrace.protocol.runs import Runs
+from headrace.protocol.stops import Stops
 from headrace.protocol.trash import Trash
 from headrace.protocol.webhooks import Webhooks
 
@@ -22,6 +24,8 @@ class Store(
     Experiments,
     Runs,
     Ingest,
+    Alerts,
+    Stops,
     Consoles,
     Metrics,
     LoggedModels,

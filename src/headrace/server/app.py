@@ -31,7 +31,16 @@ from headrace.errors import (
 )
 from headrace.protocol.wire import encode
 from headrace.server.body import Disconnected
-from headrace.server.exchange import Exchange, Handler, Header, Receive, Reply, Scope, Send
+from headrace.server.exchange import (
+    Exchange,
+    Handler,
+    Header,
+    Receive,
+    Reply,
+    Scope,
+    Send,
+    Stream,
+)
 from headrace.server.logs import LogWriter
 from headrace.server.metrics import Metrics
 from headrace.server.operations import Authorise
@@ -65,6 +74,7 @@ class App:
         log: LogWriter | None,
         static_prefix: str,
         frame_options: str,
+        end_streams: Callable[[], None],
         close: Callable[[], None],
     ) -> None:
         """Put an application together.
@@ -79,6 +89,7 @@ class App:
             log: Gets a line per request; None: none.
             static_prefix: Accepted, and taken away, before every path.
             frame_options: X-Frame-Options; ``NONE`` for none.
+            end_streams: Ends the answers that would not end by themselves.
             close: Releases what the handlers use.
         """
         self._routes = routes
@@ -91,12 +102,15 @@ class App:
         self._metrics = metrics
         self._log = log
         self._prefix = static_prefix.rstrip("/")
+        self.end_streams = end_streams
         self.close = close
         self._headers: tuple[Header, ...] = ((b"x-content-type-options", b"nosniff"),)
         if frame_options.upper() != "NONE":
             self._headers += ((b"x-frame-options", frame_options.encode("latin-1")),)
         self._ids = itertools.count(1)
         self._id_prefix = secrets.token_hex(4)
+        #: Called on the event loop before the first request.
+        self.started: Callable[[], None] = lambda: None
         #: Requests being answered.
         self.in_flight = 0
 
@@ -109,6 +123,7 @@ class App:
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
+        self.started()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         self.close()
@@ -173,7 +188,11 @@ class App:
         handler = methods.get(exchange.method)
         if handler is None:
             handler = self._implied(exchange, methods)
-        await answer.reply(await handler(exchange))
+        reply = await handler(exchange)
+        if isinstance(reply, Stream):
+            await answer.run(reply)
+        else:
+            await answer.reply(reply)
 
     def _open_route(self, exchange: Exchange) -> Mapping[str, Handler] | None:
         """The handlers of a route with open places that the path fits."""
@@ -219,7 +238,9 @@ class App:
                 f"No operation at '{exchange.path[:200]}'; /openapi.json lists what this server offers."
             )
         handler = self._implied(exchange, dict.fromkeys(allowed))
-        await answer.reply(await handler(exchange))
+        reply = await handler(exchange)
+        assert isinstance(reply, Reply)
+        await answer.reply(reply)
 
     def _error_reply(self, error: Exception, exchange: Exchange) -> Reply:
         if not isinstance(error, HeadraceError):
@@ -283,6 +304,17 @@ class _Answer:
             {"type": "http.response.start", "status": reply.status, "headers": headers}
         )
         await self._send({"type": "http.response.body", "body": body})
+
+    async def run(self, stream: Stream) -> None:
+        """Send an answer that goes on until it is over, or nobody listens; to HEAD only its head."""
+        self.begun = True
+        self.status = 200
+        headers = self._all((b"content-type", stream.content_type), *stream.headers)
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        if self._exchange.method == "HEAD":
+            await self._send({"type": "http.response.body", "body": b""})
+        else:
+            await stream.run(self._send)
 
     async def stream(self, message: Any) -> None:
         """Pass on what a Starlette route sends, with our headers added."""

@@ -35,6 +35,7 @@ from headrace.errors import InvalidParameter, RangeNotSatisfiable, Unavailable
 from headrace.protocol.limits import Int64, Required
 from headrace.protocol.operation import Empty, Operation, Request, Response
 from headrace.protocol.wire import decode_body, encode
+from headrace.server.artifact_events import ArtifactEvents
 from headrace.server.body import Disconnected, read_body
 from headrace.server.content import content_headers
 from headrace.server.exchange import Receive, Scope, Send
@@ -136,7 +137,9 @@ _ABORT = _multipart_operation("abort_multipart_upload", AbortMultipart, Empty)
 
 
 def artifact_routes(
-    store: ArtifactStore | None, service: ArtifactService | None = None
+    store: ArtifactStore | None,
+    service: ArtifactService | None = None,
+    told: ArtifactEvents | None = None,
 ) -> list[BaseRoute]:
     """The routes of the proxy, and of ``/get-artifact``.
 
@@ -145,8 +148,9 @@ def artifact_routes(
     Args:
         store: Behind the proxy; None turns the proxy off, and its routes answer 503.
         service: Finds the artifacts of runs; None leaves out ``/get-artifact``.
+        told: Is told what was stored and deleted; None: nobody is.
     """
-    proxy = _Proxy(store)
+    proxy = _Proxy(store, told)
     routes: list[BaseRoute] = []
     for prefix in _PREFIXES:
         base = f"{prefix}/mlflow-artifacts"
@@ -181,8 +185,9 @@ class _Threads:
 
 
 class _Proxy:
-    def __init__(self, store: ArtifactStore | None) -> None:
+    def __init__(self, store: ArtifactStore | None, told: ArtifactEvents | None) -> None:
         self._stored = store
+        self._told = told
         self.threads = _Threads(_CALLS)
         # Apart, so that slow clients that upload keep nobody from reading.
         self._uploads = _Threads(_UPLOADS)
@@ -214,10 +219,15 @@ class _Proxy:
         size = int(length) if length.isdecimal() else None
         with _Body(request, size) as body:
             stat = await self._uploads.run(self._store.write, path, body, size=size)
+        if self._told is not None:
+            self._told.stored(path, stat.size)
         return HttpResponse(status_code=200, headers={"etag": stat.etag} if stat.etag else None)
 
     async def delete(self, request: HttpRequest) -> HttpResponse:
-        await self.threads.run(self._store.delete, artifact_path(_path(request)))
+        path = artifact_path(_path(request))
+        await self.threads.run(self._store.delete, path)
+        if self._told is not None:
+            self._told.deleted(path)
         return _json(Empty())
 
     async def presign(self, request: HttpRequest) -> HttpResponse:
@@ -252,6 +262,8 @@ class _Proxy:
         parts = [Part(part_number=part.part_number, etag=part.etag) for part in asked.parts]
         path = _target(request, asked.path)
         await self.threads.run(self._store.complete_multipart, path, asked.upload_id, parts)
+        if self._told is not None:
+            self._told.stored(path)
         return _json(Empty())
 
     async def abort_multipart(self, request: HttpRequest) -> HttpResponse:

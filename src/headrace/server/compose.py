@@ -20,8 +20,10 @@ from headrace.protocol.artifacts import Artifacts
 from headrace.protocol.operation import Operation, operations_of
 from headrace.protocol.store import Store
 from headrace.server.app import App
+from headrace.server.artifact_events import ArtifactEvents
 from headrace.server.artifacts import ArtifactService, artifact_routes
 from headrace.server.bridge import Bridge
+from headrace.server.events import Hub, event_routes
 from headrace.server.logs import LogWriter, set_up
 from headrace.server.metrics import Metrics
 from headrace.server.operations import allow_all, operation_routes
@@ -56,10 +58,13 @@ def build(settings: Settings) -> App:
     set_up(log, settings.log_level)
     bridge = Bridge()
     metrics = Metrics(version)
+    hub = Hub(engine)
     threads = ThreadPoolExecutor(_ARTIFACT_THREADS, thread_name_prefix="headrace-artifacts")
     own = (settings.artifact_root, *([settings.artifacts] if settings.artifacts else ()))
     service = ArtifactService(engine, proxied, (*own, *settings.allowed_artifacts))
     operations = operations_of(Store) | operations_of(Artifacts)
+
+    told = ArtifactEvents(engine)
 
     def submit_artifacts(operation: Operation, request: Any, actor: str) -> Future[Any]:
         return threads.submit(getattr(service, operation.name), request)
@@ -82,7 +87,9 @@ def build(settings: Settings) -> App:
     def close() -> None:
         background.close()
         trials.close()
+        hub.close()
         threads.shutdown()
+        told.close()
         engine.close()
         log.close()
 
@@ -101,9 +108,10 @@ def build(settings: Settings) -> App:
             authorise=allow_all,
             max_body=settings.max_body,
         )
+    routes |= event_routes(engine, hub, bridge=bridge, authorise=allow_all)
     app = App(
         routes,
-        artifact_routes(proxied, service),
+        artifact_routes(proxied, service, told),
         policy=Policy(settings.allowed_hosts, settings.allowed_origins)
         if settings.security
         else None,
@@ -112,6 +120,7 @@ def build(settings: Settings) -> App:
         log=log if settings.access_log and settings.log_level in ("debug", "info") else None,
         static_prefix=settings.static_prefix,
         frame_options=settings.frame_options,
+        end_streams=hub.close,
         close=close,
     )
     return app

@@ -74,7 +74,15 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     headers: tuple[Header, ...] = ()
 
 
-Handler = Callable[[Exchange], Awaitable[Reply]]
+class Stream(msgspec.Struct, frozen=True, gc=False):
+    """An answer without an end in sight: 200, and what `run` sends as its body."""
+
+    run: Callable[[Send], Awaitable[None]]
+    content_type: bytes
+    headers: tuple[Header, ...] = ()
+
+
+Handler = Callable[[Exchange], Awaitable[Reply | Stream]]
 
 
 def _basic_user(authorization: bytes) -> str:

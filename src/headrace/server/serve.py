@@ -153,6 +153,7 @@ async def _serve_alone(
     ready()
     waiting = loop.create_task(stopping.wait())
     await asyncio.wait((serving, waiting), return_when=asyncio.FIRST_COMPLETED)
+    app.end_streams()
     if not serving.done():
         server.stop()  # type: ignore[no-untyped-call]
         await asyncio.wait((serving,), timeout=GRACE_SECONDS)
@@ -250,6 +251,17 @@ def _load_worker(settings: Settings, loaded: Any) -> Any:
     if parent is not None:
         threading.Thread(target=_stop_with, args=(parent,), daemon=True).start()
     app = build(settings)
+
+    def stop() -> None:
+        # Granian waits for answers under way, and streams do not end by themselves. It has its own handler
+        # for both signals; the one for SIGINT stays.
+        app.end_streams()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def started() -> None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
+
+    app.started = started
     loaded.release()
     return app
 

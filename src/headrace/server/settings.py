@@ -31,6 +31,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         max_body: Largest JSON body in bytes, after decompression.
         webhook_targets: Hosts and networks that webhooks may send to though they are not public, and without TLS.
         webhook_days: Days that delivered messages are remembered.
+        keep_events_ms: Events of at least this age go, milliseconds; None: whatever their age.
+        keep_events_bytes: The oldest events go until the rest takes at most so many bytes; None: all stay.
         access_log: Write one line per request to standard error.
         log_level: ``debug``, ``info``, ``warning`` or ``error``.
     """
@@ -50,5 +52,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_body: int = MAX_BODY
     webhook_targets: tuple[str, ...] = ()
     webhook_days: float = 30.0
+    keep_events_ms: int | None = None
+    keep_events_bytes: int | None = None
     access_log: bool = True
     log_level: str = "info"

@@ -10,6 +10,7 @@ from headrace.tracking.active import (
     end_run,
     last_active_run,
     start_run,
+    stop_requested,
 )
 from headrace.tracking.choice import (
     get_tracking_uri,
@@ -41,6 +42,7 @@ from headrace.tracking.experiments import (
     set_experiment_tags,
 )
 from headrace.tracking.runs import (
+    alert,
     delete_run,
     delete_tag,
     flush,
@@ -63,6 +65,7 @@ from headrace.tracking.runs import (
     set_tags,
 )
 from headrace.tracking.search import search_runs
+from headrace.tracking.stopping import RunStopped
 
 __all__ = [
     "ActiveRun",
@@ -70,7 +73,9 @@ __all__ = [
     "Image",
     "MlflowClient",
     "RunOperations",
+    "RunStopped",
     "active_run",
+    "alert",
     "create_experiment",
     "delete_experiment",
     "delete_experiment_tag",
@@ -118,4 +123,5 @@ __all__ = [
     "set_tags",
     "set_tracking_uri",
     "start_run",
+    "stop_requested",
 ]

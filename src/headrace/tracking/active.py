@@ -21,10 +21,12 @@ from headrace.errors import HeadraceError, InvalidParameter, InvalidState
 from headrace.protocol.ingest import UpdateRun
 from headrace.protocol.limits import check_run_id
 from headrace.tracking import background, ending
+from headrace.tracking.alerts import raise_alert
 from headrace.tracking.choice import choice
 from headrace.tracking.origin import inherited_run_id
 from headrace.tracking.recorder import Recorder, recorders
 from headrace.tracking.starting import created, resumed
+from headrace.tracking.stopping import STOP_TAG, OnStop, RunStopped, on_stop_of, stopping
 from headrace.tracking.system_metrics import rank
 
 _logger = logging.getLogger("headrace")
@@ -56,8 +58,13 @@ class ActiveRun(Run, frozen=True):
         runs = stack.get()
         places = [place for place, recorder in enumerate(runs) if recorder.run is self]
         # Runs that were started inside the block and never ended go with it.
+        stopped = error.reason if isinstance(error, RunStopped) else None
         for recorder in reversed(runs[places[0] :] if places else _open.of(self)):
-            _end(recorder, status, text)
+            _end(recorder, status, text, stopped)
+
+    def alert(self, title: str, text: str = "", severity: str = "warn") -> None:
+        """As `headrace.alert`, for this run."""
+        raise_alert(recorder_of(self.info.run_id), title, text, severity)
 
 
 #: Recorders of the runs that are active in this context, the innermost last.
@@ -159,6 +166,7 @@ def start_run(
     description: str | None = None,
     log_system_metrics: bool | None = None,
     shared: bool = False,
+    on_stop: OnStop | None = None,
 ) -> ActiveRun:
     """Start a run, or go on with an existing one, and make it the active run of this context.
 
@@ -180,12 +188,15 @@ def start_run(
         shared: Many processes, on any number of machines, log to the run ``run_id``: it is created by
             whoever comes first, system metrics are named by rank, and only rank 0 (or everybody, where
             there are no ranks) ends it, but everybody can fail it.
+        on_stop: What happens when the run is asked to stop: ``"raise"`` raises `RunStopped` in the thread that
+            started the run; ``"ignore"`` does nothing, and the program asks `stop_requested`; a function is
+            called with the reason, in a thread of its own. Default: ``HEADRACE_ON_STOP``, else ``"raise"``.
 
     Raises:
         InvalidState: A run is active and ``nested`` is not set; or the run to go on with, or the
             parent, is deleted or does not fit the experiment.
         NotFound: No run of that id.
-        InvalidParameter: ``shared`` without ``run_id``, or a tag that is not acceptable.
+        InvalidParameter: ``shared`` without ``run_id``, a tag that is not acceptable, or another ``on_stop``.
     """
     current = active_run()
     if current is not None and not nested:
@@ -193,6 +204,7 @@ def start_run(
             f"Run with UUID {current.info.run_id} is already active. To start a new run, first end the "
             "current run with end_run(). To start a nested run, call start_run with nested=True."
         )
+    action = on_stop_of(on_stop)
     given = {str(key): str(value) for key, value in (tags or {}).items()}
     if description:
         if NOTE_TAG in given:
@@ -212,6 +224,7 @@ def start_run(
     recorder = Recorder(choice.client().tracking_uri, active.info.run_id, shared=shared)
     recorder.run = active
     recorder.start = start
+    stopping.watch(recorder.run_id, action)
     recorder.journal.begin(recorder.run_id)
     _open.add(recorder)
     stack.set((*stack.get(), recorder))
@@ -242,14 +255,39 @@ def end_run(status: str = RunStatus.FINISHED) -> None:
         _end(runs[-1], final, None)
 
 
-def _end(recorder: Recorder, status: RunStatus, trace: str | None) -> None:
-    """Take a run off the stack; end it, unless that was done or is the parent process's to do."""
+def stop_requested(run_id: str | None = None) -> str | None:
+    """Why the run was asked to stop; None when it was not.
+
+    It is known within a second while the run logs, and else within a few. The run may go on as long as it likes.
+
+    Args:
+        run_id: Default: the active run of this context, and those that it is nested in.
+    """
+    ids = [one.run_id for one in stack.get()] if run_id is None else [run_id]
+    return next((why for one in ids if (why := stopping.reason(one)) is not None), None)
+
+
+def _end(
+    recorder: Recorder, status: RunStatus, trace: str | None, stopped: str | None = None
+) -> None:
+    """Take a run off the stack; end it, unless that was done or is the parent process's to do.
+
+    Args:
+        recorder: The run's.
+        status: How it ended.
+        trace: The traceback, if an exception ended it.
+        stopped: Why it was stopped, if it was.
+    """
     stack.set(tuple(other for other in stack.get() if other is not recorder))
     inherited = recorder.run_id in _open.inherited
     _open.inherited.discard(recorder.run_id)
     if not _open.take(recorder) and not inherited:
         return
+    stopped = stopping.reason(recorder.run_id) or stopped
+    stopping.forget(recorder.run_id)
     background.end(recorder)
+    if stopped and status == RunStatus.KILLED:
+        recorder.tags({STOP_TAG: stopped})
     if trace and status != RunStatus.FINISHED:
         recorder.tags({TRACEBACK_TAG: trace})
     if not recorder.shared or status != RunStatus.FINISHED or not rank():

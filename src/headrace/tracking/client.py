@@ -19,7 +19,7 @@ from headrace.client.stores import is_remote, open_store, resolve
 from headrace.client.tables import LOGGED_ARTIFACTS_TAG, table_note
 from headrace.entities import KeyValue, Run
 from headrace.errors import HeadraceError, NotFound, Unavailable
-from headrace.protocol.ingest import Ingest, SetTags, StartRun
+from headrace.protocol.ingest import Ingest, LogArtifacts, SetTags, StartRun
 from headrace.protocol.limits import check_run_id
 from headrace.protocol.operation import Operation
 from headrace.protocol.places import database_url, nearest_store
@@ -153,6 +153,9 @@ class LoggingClient(Client):
             tag = KeyValue(LOGGED_ARTIFACTS_TAG, json.dumps(notes))
             journal_for(self._tracking_uri).step(SetTags(run_id=run_id, tags=(tag,)))
 
+    def _tell_stored(self, step: LogArtifacts) -> None:
+        journal_for(self._tracking_uri).step(step)
+
     def _check_waits(self, error: HeadraceError) -> None:
         """A run that the store does not know may still be on its way there."""
         if isinstance(error, NotFound) and not pending(self._tracking_uri):
@@ -175,7 +178,11 @@ class _Direct(Client):
 
     def __init__(self, uri: str) -> None:
         self._tracking_uri = resolve(uri)
+        self._journal = uri
         self._begin(open_store(uri, retries=_RETRIES))
+
+    def _tell_stored(self, step: LogArtifacts) -> None:
+        journal_for(self._journal).step(step)
 
 
 class _Offline(Store):

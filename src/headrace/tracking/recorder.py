@@ -19,6 +19,7 @@ from headrace.entities import KeyValue
 from headrace.errors import InvalidParameter
 from headrace.protocol.ingest import LogParams, SetTags, StartRun, Step
 from headrace.protocol.limits import MAX_VALUE, check_key
+from headrace.tracking.stopping import stopping
 
 if TYPE_CHECKING:
     from headrace.tracking.active import ActiveRun
@@ -60,7 +61,7 @@ class Recorder:
         self.run_id = run_id
         self.shared = shared
         self.start: StartRun | None = None
-        self._journal: Journal = journal_for(uri)
+        self._journal: Journal = _heard(journal_for(uri))
         self.lane: Lane = self._journal.writer.lane(run_id)
         self._params: dict[str, str] = {}
 
@@ -72,7 +73,7 @@ class Recorder:
             if self.start is not None:
                 # The child's journal may arrive before the parent's, and must find the run.
                 journal.step(self.start)
-            self._journal = journal
+            self._journal = _heard(journal)
         return journal
 
     def renew(self, lane: Lane) -> None:
@@ -168,6 +169,13 @@ class Recorder:
     def future(self, synchronous: bool | None) -> RunOperations | None:
         """What a logging call returns: a `RunOperations` when it was asked not to wait."""
         return RunOperations(self.journal.flush) if synchronous is False else None
+
+
+def _heard(journal: Journal) -> Journal:
+    """A journal whose store can have its runs stopped here."""
+    if stopping.heard not in journal.on_stop:
+        journal.on_stop.append(stopping.heard)
+    return journal
 
 
 def _text(values: Mapping[str, Any], noun: str) -> dict[str, str]:

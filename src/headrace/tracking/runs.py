@@ -35,6 +35,7 @@ from headrace.protocol.ingest import LogInputs, LogOutputs, LogPoints
 from headrace.protocol.limits import check_key
 from headrace.protocol.runs import MetricPoint
 from headrace.tracking.active import recorder_of, stack
+from headrace.tracking.alerts import raise_alert
 from headrace.tracking.choice import choice
 from headrace.tracking.data import dataset_input, dataset_name_and_digest
 from headrace.tracking.recorder import PLAIN as _PLAIN
@@ -299,6 +300,24 @@ def log_outputs(models: Sequence[LoggedModelOutput] | None = None) -> None:
     if models:
         recorder = recorder_of(None)
         recorder.step(LogOutputs(run_id=recorder.run_id, models=tuple(models)))
+
+
+def alert(title: str, text: str = "", severity: str = "warn", run_id: str | None = None) -> None:
+    """Tell people something about the run: an event ``run.alert.raised``, which webhooks and rules can follow.
+
+    It goes through the journal, like metrics: the call does not wait, and what it accepted arrives once. A plain
+    MLflow server has no alerts; there the last one is the run's tag ``headrace.alert.last``.
+
+    Args:
+        title: One line, 1 to 250 characters.
+        text: More, at most 10,000 characters.
+        severity: ``info``, ``warn``, ``error`` or ``critical``.
+        run_id: Default: the active run.
+
+    Raises:
+        InvalidParameter: A title, text or severity that is not acceptable.
+    """
+    raise_alert(recorder_of(run_id), title, text, severity)
 
 
 def seed(n: int) -> int:

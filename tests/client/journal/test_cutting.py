@@ -16,7 +16,7 @@ from headrace.client.journal.cutting import Cut, Cutter
 from headrace.client.journal.format import Kind, record
 from headrace.client.journal.journals import Journal
 from headrace.entities import KeyValue
-from headrace.protocol.ingest import Batch, LogParams
+from headrace.protocol.ingest import Batch, LogArtifacts, LogParams, RaiseAlert, StoredFile
 from support.logged import log_points
 
 RUN = "r" * 32
@@ -135,3 +135,27 @@ def test_halves_hold_together_what_the_whole_held(
         assert [s for one in batches for s in one.operations] == list(whole.operations)
     finally:
         journal.close()
+
+
+def test_what_a_journal_tells_of_a_run_comes_as_it_was_written(journal: Journal) -> None:
+    steps = (
+        RaiseAlert(run_id=RUN, title="spike", text="5 σ", severity="error", time=7),
+        LogArtifacts(run_id=RUN, artifacts=(StoredFile(path="a/b", size=3),), count=9),
+    )
+    for step in steps:
+        journal.step(step)
+    (cut,) = cuts(journal)
+    assert cut.batch(journal.writer.id).operations == steps
+
+
+def test_steps_of_the_first_version_are_still_read() -> None:
+    """The bytes as they were first written: fields that came later have their defaults."""
+    found = msgspec.msgpack.encode({"kind": "raise_alert", "run_id": RUN, "title": "spike"})
+    read = msgspec.msgpack.decode(found, type=RaiseAlert)
+    assert read == RaiseAlert(run_id=RUN, title="spike", text="", severity="warn", time=None)
+    found = msgspec.msgpack.encode(
+        {"kind": "log_artifacts", "run_id": RUN, "artifacts": [{"path": "a"}]}
+    )
+    assert msgspec.msgpack.decode(found, type=LogArtifacts) == LogArtifacts(
+        run_id=RUN, artifacts=(StoredFile(path="a"),)
+    )

@@ -17,6 +17,7 @@ from headrace.client import Client
 from headrace.client.journal.destination import _Native
 from headrace.client.journal.journals import Journal
 from headrace.entities import KeyValue, RunStatus
+from headrace.protocol.events import Events
 from headrace.protocol.ingest import Ingested, LogParams, StartRun, UpdateRun
 from support.logged import log_points, steps_of, until
 from support.proxy import Proxy
@@ -307,6 +308,30 @@ def test_signs_of_life_go_out_while_nothing_is_logged(
         again = journal(store)
         again.begin(RUN)
         until(lambda: not client.get_run(RUN).info.lost)
+
+
+def test_a_run_that_logs_nothing_hears_that_it_is_to_stop(journal: Begin, store: str) -> None:
+    one = journal(store)
+    heard: list[str] = []
+    one.on_stop.append(lambda notice: heard.append(f"{notice.run_id} {notice.reason}"))
+    start(one)
+    one.begin(RUN)
+    assert one.flush(60)
+    with Client(store) as client:
+        client.stop_run(RUN, "enough")
+    until(lambda: heard[:1] == [f"{RUN} enough"])
+
+
+def test_uploads_to_where_no_server_sees_them_are_told_of_once(journal: Begin, store: str) -> None:
+    one = journal(store)
+    start(one)
+    for number in range(20):  # more than go in one piece
+        one.stage(RUN, f"{number:02}.txt", b"x" * number)
+    assert one.flush(60)
+    with Client(store) as client:
+        page = client._call(Events.list_events, type=("run.artifacts.logged",))
+        found = [file for one in page.events for file in one.data["artifacts"]]
+        assert found == [{"path": f"{number:02}.txt", "size": number} for number in range(20)]
 
 
 def test_offline_nothing_is_sent_and_nothing_heavy_is_loaded(tmp_path: Path) -> None:

@@ -11,9 +11,12 @@ from headrace.client.journal.journals import Journal
 from headrace.entities import KeyValue, RunStatus
 from headrace.protocol.ingest import (
     ConsoleLine,
+    LogArtifacts,
     LogParams,
+    RaiseAlert,
     SetTags,
     StartRun,
+    StoredFile,
     UpdateRun,
     WriteConsole,
 )
@@ -47,6 +50,9 @@ def log(journal: Journal) -> None:
     journal.step(SetTags(run_id=RUN, tags=(KeyValue("t", "1"),)))
     lines = (ConsoleLine(1, "first"), ConsoleLine(2, "second"))
     journal.step(WriteConsole(run_id=RUN, stream="stdout", lines=lines))
+    journal.step(RaiseAlert(run_id=RUN, title="first"))
+    journal.step(RaiseAlert(run_id=RUN, title="last", severity="error"))
+    journal.step(LogArtifacts(run_id=RUN, artifacts=(StoredFile(path="x"),)))
     journal.stage(RUN, "a/b.txt", b"text")
     journal.step(UpdateRun(run_id=RUN, status=RunStatus.FINISHED, end_time=9))
 
@@ -59,6 +65,7 @@ def check(client: Client) -> str:
     assert len(run.data.params) == 150
     assert run.data.tags["t"] == "1"
     assert run.data.tags["headrace.run_id"] == RUN
+    assert run.data.tags["headrace.alert.last"] == "error: last"
     assert (run.info.run_name, run.info.status, run.info.end_time) == ("n", "FINISHED", 9)
     return run.info.run_id
 

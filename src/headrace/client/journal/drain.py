@@ -14,6 +14,7 @@ from headrace.client.environment import number
 from headrace.client.journal.adoption import Adoption
 from headrace.client.journal.cutting import position
 from headrace.client.journal.destination import Destination
+from headrace.client.journal.listening import Listener
 from headrace.client.journal.shipping import Shipment, Watcher
 from headrace.client.journal.sources import Live
 from headrace.client.journal.writer import Writer
@@ -23,7 +24,7 @@ from headrace.errors import (
     PermissionDenied,
     Unauthenticated,
 )
-from headrace.protocol.ingest import Rejection
+from headrace.protocol.ingest import Batch, Ingested, Rejection
 
 _log = logging.getLogger("headrace")
 
@@ -68,6 +69,7 @@ class Drain(Watcher):
     Attributes:
         done: Position up to which everything has arrived.
         before: Called before each look at the journal.
+        listener: Hears that runs are to stop.
         rejections: What the store could not apply.
     """
 
@@ -84,6 +86,7 @@ class Drain(Watcher):
         self.destination = destination
         self._writer = writer
         self._heartbeat = max(number("HEARTBEAT_SECONDS", _HEARTBEAT), 0.1)
+        self.listener = Listener(destination, self._heartbeat)
         silence = max(number("LOST_AFTER", _LOST_AFTER), 2 * self._heartbeat)
         self._shipment = Shipment(
             Live(writer),
@@ -270,6 +273,7 @@ class Drain(Watcher):
             self._beaten = time.monotonic()
         if self._stopping or self._waiters:
             return False
+        self.listener.listen(tuple(self._alive))
         return self._adopt()
 
     def _adopt(self) -> bool:
@@ -345,6 +349,9 @@ class Drain(Watcher):
     def rejected(self, rejection: Rejection) -> None:
         self.rejections.append(rejection)
         super().rejected(rejection)
+
+    def answered(self, batch: Batch, answer: Ingested) -> None:
+        self.listener.answered(batch, answer, self._alive)
 
     def busy(self) -> None:
         self._heard = time.monotonic()

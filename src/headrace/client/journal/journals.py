@@ -19,6 +19,7 @@ from headrace.client.journal.sources import remove
 from headrace.client.journal.staging import stage
 from headrace.client.journal.writer import Writer
 from headrace.protocol.ingest import Rejection, Step
+from headrace.protocol.stops import StopNotice
 
 _log = logging.getLogger("headrace")
 
@@ -40,6 +41,7 @@ class Journal:
     Attributes:
         writer: Takes records.
         before_flush: Called at the start of each flush, and by the drain before it looks at the journal.
+        on_stop: Called, by the drain, when the store says that a run is to stop; maybe many times.
     """
 
     def __init__(self, uri: str) -> None:
@@ -54,6 +56,7 @@ class Journal:
         self._drain = Drain(self.writer, self._destination)
         self._closed = False
         self.before_flush: list[Callable[[], None]] = self._drain.before
+        self.on_stop: list[Callable[[StopNotice], None]] = self._drain.listener.on_stop
         if not self._offline:
             self._drain.start()
 

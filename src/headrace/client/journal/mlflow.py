@@ -30,10 +30,12 @@ from headrace.protocol.ingest import (
     AnyStep,
     Batch,
     Ingested,
+    LogArtifacts,
     LogInputs,
     LogOutputs,
     LogParams,
     LogPoints,
+    RaiseAlert,
     Rejection,
     SetTags,
     StartRun,
@@ -54,6 +56,8 @@ _log = logging.getLogger("headrace")
 
 #: On the server, the run id that the client chose.
 RUN_ID_TAG = "headrace.run_id"
+#: Such a server has no alerts: there this is the last one of a run.
+ALERT_TAG = "headrace.alert.last"
 _STATE = "mlflow.json"
 #: So many refusals, and nobody looks for single items any more: it is the run that is wrong.
 _MANY = 10
@@ -223,6 +227,11 @@ class MlflowRoute:
                 )
             case WriteConsole():
                 self._write_console(step)
+            case RaiseAlert():
+                tag = KeyValue(ALERT_TAG, f"{step.severity}: {step.title}")
+                self._log(run_id, "tags", (tag,), MAX_TAGS_PER_BATCH, rejected)
+            case LogArtifacts():
+                pass  # such a server keeps no events
 
     def _one(
         self,

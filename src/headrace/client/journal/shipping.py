@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,14 @@ from headrace.errors import (
     RequestTooLarge,
     Unavailable,
 )
-from headrace.protocol.ingest import Batch, Rejection
+from headrace.protocol.ingest import (
+    AnyStep,
+    Batch,
+    Ingested,
+    LogArtifacts,
+    Rejection,
+    StoredFile,
+)
 from headrace.protocol.runs import GetRun, Runs
 
 if TYPE_CHECKING:
@@ -77,6 +84,9 @@ class Watcher:
     def complain(self, message: str) -> None:
         """Something of the journal cannot be shipped."""
         _log.warning("%s", message)
+
+    def answered(self, batch: Batch, answer: Ingested) -> None:
+        """The store has answered."""
 
     def busy(self) -> None:
         """A file is being uploaded, and that may take a while."""
@@ -299,17 +309,20 @@ class Shipment:
     # Sending.
 
     def _deliver(self, cut: Cut) -> None:
-        for artifact in cut.artifacts:
-            self._upload(artifact)
+        # What passes through a server's proxy, the server tells itself.
+        stored = [one for one in cut.artifacts if self._upload(one)]
+        told = _stored_files(self._source.folder, stored)
         if cut.unreadable is not None:
             self._reject(cut, cut.unreadable.reason, cut.unreadable.data)
-        self._send(cut, [_BUDGET])
+        self._send(cut, [_BUDGET], told)
         for artifact in cut.artifacts:
             if not self._source.keep:
                 unstage(staged_file(self._source.folder, artifact))
 
-    def _send(self, cut: Cut, budget: list[int]) -> None:
+    def _send(self, cut: Cut, budget: list[int], more: tuple[AnyStep, ...] = ()) -> None:
         batch = cut.batch(self._source.writer, self._alive(), self._silence)
+        if more:
+            batch = msgspec.structs.replace(batch, operations=(*batch.operations, *more))
         try:
             self._ingest(batch)
         except RequestTooLarge as error:
@@ -332,6 +345,7 @@ class Shipment:
     def _ingest(self, batch: Batch) -> None:
         assert self._route is not None
         answer = self._route.ingest(batch)
+        self._watcher.answered(batch, answer)
         for rejection in answer.rejected:
             key = (rejection.run_id, rejection.what)
             self.totals.rejected += 1
@@ -390,18 +404,21 @@ class Shipment:
 
     # Files.
 
-    def _upload(self, artifact: StagedArtifact) -> None:
+    def _upload(self, artifact: StagedArtifact) -> bool:
+        """Upload a file; whether it went to where no server saw it."""
         from headrace.client.transfer import upload
 
         file = staged_file(self._source.folder, artifact)
         if not file.is_file():
             self._keep_file(artifact, file, "it is not in the journal any more")
-            return
+            return False
         try:
             store = self._artifact_store(artifact.run_id)
             upload(store, file, artifact.path, _Watched(self._watcher, self._progress))
         except _REFUSED as error:
             self._keep_file(artifact, file, error.message)
+            return False
+        return not store.uri.startswith("mlflow-artifacts:")
 
     def _artifact_store(self, run_id: str) -> ArtifactStore:
         from headrace.client.artifacts import artifacts_at
@@ -427,6 +444,17 @@ class Shipment:
         self._watcher.complain(
             f"Run {artifact.run_id}: the file '{artifact.path}' was not uploaded: {reason}.{where}"
         )
+
+
+def _stored_files(
+    folder: Path | None, artifacts: Sequence[StagedArtifact]
+) -> tuple[LogArtifacts, ...]:
+    """What is told of files that were uploaded, by run."""
+    runs: dict[str, list[StoredFile]] = {}
+    for one in artifacts:
+        size = staged_file(folder, one).stat().st_size
+        runs.setdefault(one.run_id, []).append(StoredFile(path=one.path, size=size))
+    return tuple(LogArtifacts(run_id=run, artifacts=tuple(files)) for run, files in runs.items())
 
 
 class _Watched:

@@ -187,14 +187,10 @@ class Feed:
                 with self._database.unlocked() as connection:
                     connection.detach()  # it is changed below, and must not go back to the pool
                     self._listen_and_notify(connection)
-            except (HeadraceError, sa.exc.DBAPIError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - the driver's errors, whichever driver it is
                 if not self._closed:
-                    _log.info("Listening for events is interrupted: %s", error)
-                    self._call(None)
-                    self._wait(_RECONNECT_S)
-            except Exception as error:  # noqa: BLE001 - the driver's own errors come unwrapped here
-                if not self._closed:
-                    _log.info("Listening for events is interrupted: %s", error)
+                    _log.warning("Listening for events is interrupted: %s", error)
+                    self._call(None)  # meanwhile listeners look by themselves
                     self._wait(_RECONNECT_S)
 
     def _listen_and_notify(self, connection: sa.Connection) -> None:
@@ -202,7 +198,7 @@ class Feed:
             "SET synchronous_commit = off"
         )  # a notification is not worth an fsync
         connection.exec_driver_sql(f"LISTEN {_CHANNEL}")
-        driver: Any = connection.connection.driver_connection
+        driver: Any = connection.connection.dbapi_connection
         own = driver.info.backend_pid
         next_gather = 0.0
         while not self._closed:

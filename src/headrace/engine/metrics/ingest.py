@@ -13,7 +13,7 @@ from headrace.engine import schema
 from headrace.engine.database import execute_driver
 from headrace.engine.metrics import columns
 from headrace.engine.metrics.arriving import RunPoints
-from headrace.engine.session import SessionBase
+from headrace.engine.session import SessionBase, bounded
 from headrace.protocol.runs import MetricPoint
 
 _SUMMARY = tuple(column.name for column in schema.metric_summary.columns)
@@ -113,7 +113,7 @@ def _store(
     events: list[tuple[str, str, dict[str, Any], int]] = []
     for run_id, keys in created.items():
         uuid, experiment = runs[run_id]
-        events.append(("metric.created", f"run/{uuid}", {"keys": keys}, experiment))
+        events.append(("metric.created", f"run/{uuid}", bounded("keys", keys), experiment))
     for run_id, summaries in nonfinite.items():
         uuid, experiment = runs[run_id]
         events.append(
@@ -144,7 +144,8 @@ def record_many(
         named.append((run_id, names, points))
         discovered.setdefault(experiment_id, set()).update(names)
         subject = f"run/{run_uuid}"
-        events.append(("metric.created", subject, {"keys": list(names.values())}, experiment_id))
+        created = bounded("keys", list(names.values()))
+        events.append(("metric.created", subject, created, experiment_id))
         odd = [row for row in rows if _has_nonfinite(row)]
         if odd:
             told = _nonfinite_data(odd, names)
@@ -250,12 +251,12 @@ def _has_nonfinite(row: _Row) -> bool:
     return row[_NAN_COUNT] > 0 or row[_MIN] in _NOT_FINITE or row[_MAX] in _NOT_FINITE
 
 
-def _nonfinite_data(rows: Iterable[_Row], names: Mapping[int, str]) -> dict[str, Any]:
+def _nonfinite_data(rows: Sequence[_Row], names: Mapping[int, str]) -> dict[str, Any]:
     """What ``metric.nonfinite`` says of summaries."""
-    rows = list(rows)
+    data = bounded("keys", [names[row[1]] for row in rows])
+    rows = rows[: len(data["keys"])]
     infinite = [row for row in rows if row[_MIN] in _NOT_FINITE or row[_MAX] in _NOT_FINITE]
-    return {
-        "keys": [names[row[1]] for row in rows],
+    return data | {
         "nan": [names[row[1]] for row in rows if row[_NAN_COUNT] > 0],
         "infinite": [names[row[1]] for row in infinite],
     }
