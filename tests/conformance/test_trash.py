@@ -75,7 +75,7 @@ def test_a_purged_experiment_leaves_no_row(api: Api, backend: Backend) -> None:
         assert not any(rows_of_run(backend, number).values())
     for table in schema.metadata.tables.values():
         column = table.c.id if table.name == "experiment" else table.c.get("experiment_id")
-        if column is not None:
+        if column is not None and table.name != "event":  # what happened stays told
             assert backend.rows(sa.select(table).where(column == int(experiment))) == [], table.name
     with pytest.raises(NotFound):
         api.get_experiment(experiment_id=experiment)

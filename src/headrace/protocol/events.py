@@ -121,7 +121,14 @@ class TrimmedEvents(Response, frozen=True, kw_only=True):
 class Events(Interface):
     """The event log."""
 
-    @operation("GET", "/events", permission="event:read", reads=True, prefixes=NATIVE_PREFIXES)
+    @operation(
+        "GET",
+        "/events",
+        permission="event:read",
+        reads=True,
+        prefixes=NATIVE_PREFIXES,
+        statuses=(410,),
+    )
     def list_events(self, request: ListEvents) -> EventPage:
         """Read events from a number on, and wait for more.
 
@@ -136,7 +143,7 @@ class Events(Interface):
         """
         raise NotImplementedError
 
-    @operation("POST", "/events/trim", permission="event:trim", prefixes=NATIVE_PREFIXES)
+    @operation("POST", "/events/trim", permission="event:purge", prefixes=NATIVE_PREFIXES)
     def trim_events(self, request: TrimEvents) -> TrimmedEvents:
         """Remove old events for good. Who reads from before then is told so (`Gone`).
 

@@ -102,7 +102,17 @@ def _operation(operation: Operation, method: str, components: dict[str, Schema])
                 "description": "The operation was carried out.",
                 "content": {kind: {"schema": _ref(operation.response.__name__)} for kind in kinds},
             },
-            **_errors("400", "403", "404", "408", "413", "500", "501", "503"),
+            **_errors(
+                "400",
+                "403",
+                "404",
+                "408",
+                "413",
+                "500",
+                "501",
+                "503",
+                *map(str, operation.statuses),
+            ),
         },
     }
     request = components[operation.request.__name__]
@@ -201,6 +211,7 @@ _MEANINGS = {
     "403": "A foreign Host header, a cross-origin write, or no permission.",
     "404": "The thing does not exist.",
     "408": "The body did not arrive in time.",
+    "410": "It was there once; the message says what is there now.",
     "413": "The body is over the server's limit.",
     "416": "The byte range lies outside the artifact.",
     "500": "A defect of the server.",

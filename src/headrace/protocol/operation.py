@@ -67,6 +67,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
         reads: True when it changes nothing: no write transaction, safe to repeat.
         binary: True when our client sends it as MessagePack. Its text may hold NUL characters then:
             the operation refuses them itself, each where it stands.
+        statuses: With which it may fail beside those that every operation may.
         summary: First line of the method's docstring.
     """
 
@@ -80,6 +81,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     reads: bool
     summary: str
     binary: bool = False
+    statuses: tuple[int, ...] = ()
 
     @property
     def path_fields(self) -> tuple[str, ...]:
@@ -150,6 +152,7 @@ def operation(
     prefixes: tuple[str, ...] = MLFLOW_PREFIXES,
     reads: bool = False,
     binary: bool = False,
+    statuses: tuple[int, ...] = (),
 ) -> Callable[[F], F]:
     """Declare a method of an `Interface` as an operation.
 
@@ -162,6 +165,7 @@ def operation(
         reads: True when the operation changes nothing.
         binary: True when our client sends the request as MessagePack, which every native operation of
             a server accepts, and the operation itself refuses text that cannot be kept.
+        statuses: HTTP statuses with which it may fail beside those that every operation may.
     """
 
     def declare(function: F) -> F:
@@ -179,6 +183,7 @@ def operation(
                 permission=permission,
                 reads=reads,
                 binary=binary,
+                statuses=statuses,
                 summary=(function.__doc__ or "").strip().partition("\n")[0],
             )
 

@@ -76,6 +76,7 @@ class Feed:
         self._unheard = False  # committed here, and not told to other processes yet
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._gone = False  # the pipe is closed
         self._wake = os.pipe()
         self._woken = False
         for end in self._wake:
@@ -122,8 +123,11 @@ class Feed:
         self._rouse()
         if thread is not None:
             thread.join()
-        for end in self._wake:
-            os.close(end)
+        with self._lock:
+            if not self._gone:
+                self._gone = True
+                for end in self._wake:
+                    os.close(end)
 
     def _begin(self) -> None:
         if self._thread is None and not self._closed:
@@ -133,13 +137,17 @@ class Feed:
 
     def _rouse(self) -> None:
         if not self._woken:
-            self._woken = True
-            with contextlib.suppress(BlockingIOError):
-                os.write(self._wake[1], b"x")
+            with self._lock, contextlib.suppress(BlockingIOError):
+                if not self._gone:
+                    self._woken = True
+                    os.write(self._wake[1], b"x")
 
     def _wait(self, seconds: float, *more: int) -> bool:
         """Sleep until roused; whether one of the other descriptors has something to say."""
-        ready, _, _ = select.select([self._wake[0], *more], [], [], seconds)
+        poll = select.poll()  # not select(): a server has thousands of descriptors
+        for one in (self._wake[0], *more):
+            poll.register(one, select.POLLIN)
+        ready = {one for one, _ in poll.poll(seconds * 1000)}
         if self._wake[0] in ready:
             # Emptied before the flag is cleared, and the flag before the work is looked at.
             with contextlib.suppress(BlockingIOError):

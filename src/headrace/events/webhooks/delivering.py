@@ -38,8 +38,9 @@ IN_FLIGHT = 64
 _ALL_IN_FLIGHT = 512
 #: Deliveries in memory over all webhooks, as long as each has a few.
 _LOADED = 8192
-#: Subjects that a lane takes at a time, and deliveries of each.
+#: Subjects that a lane takes at a time, and deliveries of each; the same where there are few subjects.
 _SUBJECTS, _EACH = 256, 16
+_FEW_SUBJECTS, _OF_FEW = 16, 256
 #: Bytes of events that a lane takes at a time, about.
 _BYTES = 1 << 20
 #: After so many failures one after the other a target is asked by one message at a time, with pauses
@@ -179,6 +180,7 @@ class Lane:
         self._paused = False
         self._taking = False
         self._more = False  # there may be more in the database
+        self._few = False  # there were few subjects when it looked last
         self._closed = False
 
     @property
@@ -216,9 +218,12 @@ class Lane:
     async def _take(self) -> None:
         self._more = False
         try:
-            page = self._lanes.page
-            work = await self._lanes.take(self.webhook.id, self._held, page, _EACH)
+            page, each = self._lanes.page, _EACH
+            if self._few:
+                page, each = min(page, _FEW_SUBJECTS), _OF_FEW
+            work = await self._lanes.take(self.webhook.id, self._held, page, each)
             self._more |= len(work) == page
+            self._few = len(work) < _FEW_SUBJECTS
             size = 0
             for subject, deliveries in work:
                 if size >= _BYTES:
