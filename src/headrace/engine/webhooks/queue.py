@@ -24,14 +24,33 @@ from headrace.engine.schema import CANCELLED, DELIVERED, PARKED, PENDING
 #: Attempts that are kept of a delivery.
 KEPT_ATTEMPTS = 50
 
-_NEW = (
+
+class _Many(NamedTuple):
+    """A statement for many rows: on SQLite once a row, on PostgreSQL once with an array for each column."""
+
+    row: str
+    arrays: str
+
+
+_NEW = _Many(
     "INSERT INTO webhook_delivery (uuid, webhook_id, seq, time, type, subject, event, state, attempts, tries, "
-    "queued_time, error) VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, 0, ?, '') ON CONFLICT (uuid) DO NOTHING"
+    "queued_time, error) VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, 0, ?, '') ON CONFLICT (uuid) DO NOTHING",
+    "INSERT INTO webhook_delivery (uuid, webhook_id, seq, time, type, subject, event, state, attempts, tries, "
+    "queued_time, error) SELECT a, b, c, d, e, f, g, 0, 0, 0, h, '' FROM unnest(%s::text[], %s::bigint[], "
+    "%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::bigint[]) WITH ORDINALITY "
+    "AS one (a, b, c, d, e, f, g, h, place) ORDER BY place ON CONFLICT (uuid) DO NOTHING",
 )
-_QUEUE = (
+_QUEUE_ROW = (
     "INSERT INTO webhook_queue (webhook_id, subject, next_time) VALUES (?, ?, ?) "
-    "ON CONFLICT (webhook_id, subject) DO NOTHING"
+    "ON CONFLICT (webhook_id, subject) "
 )
+_QUEUE_ARRAYS = (
+    "INSERT INTO webhook_queue (webhook_id, subject, next_time) SELECT * FROM unnest(%s::bigint[], %s::text[], "
+    "%s::bigint[]) ON CONFLICT (webhook_id, subject) "
+)
+_SOONER = "DO UPDATE SET next_time = excluded.next_time"
+_QUEUE = _Many(_QUEUE_ROW + "DO NOTHING", _QUEUE_ARRAYS + "DO NOTHING")
+_QUEUE_NOW = _Many(_QUEUE_ROW + _SOONER, _QUEUE_ARRAYS + _SOONER)
 _DUE = (
     "SELECT subject FROM webhook_queue WHERE webhook_id = ? AND next_time <= ? "
     "ORDER BY next_time LIMIT ?"
@@ -48,20 +67,43 @@ _ALL_HEADS = (
     f"SELECT {_COLUMNS} FROM webhook_delivery WHERE webhook_id = %s AND subject = one.subject AND state = 0 "
     "ORDER BY seq LIMIT %s) AS d ORDER BY one.place, d.seq"
 )
-_ATTEMPT = (
+_ATTEMPT = _Many(
     "INSERT INTO webhook_attempt (delivery_id, number, time, status, latency_ms, body, error) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (delivery_id, number) DO NOTHING"
+    "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (delivery_id, number) DO NOTHING",
+    "INSERT INTO webhook_attempt (delivery_id, number, time, status, latency_ms, body, error) "
+    "SELECT * FROM unnest(%s::bigint[], %s::int[], %s::bigint[], %s::int[], %s::float8[], %s::text[], %s::text[]) "
+    "ON CONFLICT (delivery_id, number) DO NOTHING",
 )
-_TRIM = "DELETE FROM webhook_attempt WHERE delivery_id = ? AND number <= ?"
-_RESULT = (
+_TRIM = _Many(
+    "DELETE FROM webhook_attempt WHERE delivery_id = ? AND number <= ?",
+    "DELETE FROM webhook_attempt AS old USING unnest(%s::bigint[], %s::int[]) AS one (id, number) "
+    "WHERE old.delivery_id = one.id AND old.number <= one.number",
+)
+_RESULT = _Many(
     "UPDATE webhook_delivery SET state = ?, attempts = ?, tries = ?, next_time = ?, done_time = ?, status = ?, "
-    "error = ? WHERE id = ? AND queued_time = ?"
+    "error = ? WHERE id = ? AND queued_time = ?",
+    "UPDATE webhook_delivery AS d SET state = one.state, attempts = one.attempts, tries = one.tries, "
+    "next_time = one.next_time, done_time = one.done_time, status = one.status, error = one.error "
+    "FROM unnest(%s::int[], %s::int[], %s::int[], %s::bigint[], %s::bigint[], %s::int[], %s::text[], %s::bigint[], "
+    "%s::bigint[]) AS one (state, attempts, tries, next_time, done_time, status, error, id, queued_time) "
+    "WHERE d.id = one.id AND d.queued_time = one.queued_time",
 )
-_EMPTIED = (
-    "DELETE FROM webhook_queue WHERE webhook_id = ? AND subject = ? AND NOT EXISTS (SELECT 1 FROM webhook_delivery AS d "
-    "WHERE d.webhook_id = webhook_queue.webhook_id AND d.subject = webhook_queue.subject AND d.state = 0)"
+_NONE_LEFT = (
+    "NOT EXISTS (SELECT 1 FROM webhook_delivery AS d WHERE d.webhook_id = webhook_queue.webhook_id "
+    "AND d.subject = webhook_queue.subject AND d.state = 0)"
 )
-_POSTPONE = "UPDATE webhook_queue SET next_time = ? WHERE webhook_id = ? AND subject = ?"
+_EMPTIED = _Many(
+    f"DELETE FROM webhook_queue WHERE webhook_id = ? AND subject = ? AND {_NONE_LEFT}",
+    "DELETE FROM webhook_queue USING unnest(%s::bigint[], %s::text[]) AS one (webhook, subject) "
+    "WHERE webhook_queue.webhook_id = one.webhook AND webhook_queue.subject = one.subject "
+    f"AND {_NONE_LEFT}",
+)
+_POSTPONE = _Many(
+    "UPDATE webhook_queue SET next_time = ? WHERE webhook_id = ? AND subject = ?",
+    "UPDATE webhook_queue SET next_time = one.next_time FROM unnest(%s::bigint[], %s::bigint[], %s::text[]) "
+    "AS one (next_time, webhook, subject) "
+    "WHERE webhook_queue.webhook_id = one.webhook AND webhook_queue.subject = one.subject",
+)
 
 
 class Fresh(NamedTuple):
@@ -250,7 +292,7 @@ def renew(
     queue = sorted({subject for _id, subject in deliveries})
     _many(
         connection,
-        _QUEUE.replace("DO NOTHING", "DO UPDATE SET next_time = excluded.next_time"),
+        _QUEUE_NOW,
         [(webhook, subject, now) for subject in queue],
     )
 
@@ -269,16 +311,18 @@ def _result_row(one: Result) -> tuple[Any, ...]:
 
 
 def _run(connection: sa.Connection, statement: str, values: tuple[Any, ...]) -> list[Any]:
-    return execute_driver(connection, _marked(connection, statement), values)
+    if connection.dialect.name != "sqlite":
+        statement = statement.replace("?", "%s")
+    return execute_driver(connection, statement, values)
 
 
-def _many(connection: sa.Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    if rows:
-        connection.exec_driver_sql(_marked(connection, statement), list(rows))
-
-
-def _marked(connection: sa.Connection, statement: str) -> str:
-    return statement if connection.dialect.name == "sqlite" else statement.replace("?", "%s")
+def _many(connection: sa.Connection, statement: _Many, rows: Sequence[tuple[Any, ...]]) -> None:
+    if not rows:
+        return
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(statement.row, list(rows))
+    else:
+        execute_driver(connection, statement.arrays, tuple(map(list, zip(*rows, strict=True))))
 
 
 __all__ = [
