@@ -44,9 +44,7 @@ def test_a_file_is_applied_again_and_again(headrace: Headrace, file: Path) -> No
     assert [one["name"] for one in headrace.json("rules", "list")] == ["failed", "high"]
 
 
-def test_show_prints_what_a_file_would_have(
-    headrace: Headrace, file: Path, tmp_path: Path
-) -> None:
+def test_show_prints_what_a_file_would_have(headrace: Headrace, file: Path, tmp_path: Path) -> None:
     headrace("rules", "apply", str(file))
     shown = headrace("rules", "show", "high").stdout
     document = shown.partition("\n\n")[2]

@@ -12,9 +12,9 @@ from headrace.engine.metrics.columns import Points
 from headrace.engine.rules.evaluator import Evaluator
 from headrace.engine.rules.index import SeriesRules
 from headrace.engine.rules.looks import Looks, Summary
-from headrace.engine.rules.metric_leaves import WindowLeaf
 from headrace.engine.rules.observations import Arrived, Looked, RunFacts
 from headrace.engine.rules.reading import NewPoints, WantedBaseline, WantedLooks, WantedPoints
+from headrace.engine.rules.window_leaves import WindowLeaf
 
 #: The points of a series are read once in so many seconds at most.
 _EVERY_S = 1.0
