@@ -28,7 +28,7 @@ MAX_FIRINGS = 1000
 
 
 class CreateRule(Request, frozen=True, kw_only=True):
-    """A new rule: the document, as `headrace.protocol.rule_spec.parse_rule` takes it."""
+    """A new rule: the document, as `headrace.protocol.rule_check.parse_rule` takes it."""
 
     spec: dict[str, Any]
 

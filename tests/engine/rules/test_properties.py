@@ -20,7 +20,8 @@ from headrace.engine.rules.observations import Arrived, Happened, Looked, RunFac
 from headrace.engine.rules.records import decode_state, encode_state
 from headrace.errors import InvalidParameter
 from headrace.protocol.cloudevents import Row
-from headrace.protocol.rule_spec import EventMatch, parse_rule, spec_document
+from headrace.protocol.rule_check import parse_rule
+from headrace.protocol.rule_spec import EventMatch, spec_document
 from headrace.protocol.rule_text import comparison, millis, window
 
 RUN = RunFacts(1, "r1", "sunny", 7, "RUNNING", 0)

@@ -15,8 +15,9 @@ from headrace.engine.rules.leaves import (
     SilentLeaf,
     pattern_of,
 )
-from headrace.engine.rules.metric_leaves import MetricLeaf, metric_leaf
+from headrace.engine.rules.metric_leaves import MetricLeaf
 from headrace.engine.rules.observations import RunFacts
+from headrace.engine.rules.window_leaves import metric_leaf
 from headrace.protocol.rule_spec import Condition, RuleSpec
 from headrace.protocol.rule_text import millis
 

@@ -16,7 +16,8 @@ from typing import Any
 from headrace.engine.rules.observations import Happened, Observation, Printed, RunFacts
 from headrace.errors import InvalidParameter
 from headrace.protocol.event_filter import event_filter
-from headrace.protocol.rule_spec import EventMatch, LogLine, NoEvent, compiled_pattern
+from headrace.protocol.rule_check import compiled_pattern
+from headrace.protocol.rule_spec import EventMatch, LogLine, NoEvent
 from headrace.protocol.rule_text import Comparison, comparison, millis
 
 #: States by what they are of: a run's id, a run's id and a metric's key, or nothing.

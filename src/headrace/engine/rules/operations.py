@@ -13,7 +13,8 @@ from headrace.engine import schema
 from headrace.engine.rules.records import RuleRecords
 from headrace.errors import AlreadyExists, Conflict, InvalidParameter, InvalidState, NotFound
 from headrace.protocol.operation import Empty
-from headrace.protocol.rule_spec import RuleSpec, parse_rule, spec_document
+from headrace.protocol.rule_check import parse_rule
+from headrace.protocol.rule_spec import RuleSpec, spec_document
 from headrace.protocol.rules import (
     MAX_FIRINGS,
     CreateRule,

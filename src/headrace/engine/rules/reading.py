@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import sqlalchemy as sa
 
 from headrace.engine import schema
@@ -18,7 +19,7 @@ from headrace.engine.rules.looks import Summary
 from headrace.engine.rules.observations import RunFacts
 from headrace.engine.session import SessionBase
 from headrace.entities import RunStatus
-from headrace.protocol.rule_spec import baseline_parts
+from headrace.protocol.rule_check import baseline_parts
 
 #: Runs that one statement asks for.
 _PART = 500
@@ -160,13 +161,19 @@ class RuleReading(SessionBase):
         names = {number: name for name, number in numbers.items()}
         parts: dict[int, list[Points]] = {number: [] for number in names}
         batch, segment = schema.metric_batch.c, schema.metric_segment.c
-        segments = self.connection.execute(
-            sa.select(segment.id, segment.data)
-            .where(
+        outlines = self.connection.execute(
+            sa.select(segment.id, segment.key_id, segment.max_time, segment.max_step).where(
                 segment.run_id == wanted.run, segment.key_id.in_(names), segment.id > wanted.segment
             )
-            .order_by(segment.id.desc())
-            .limit(_MOST_SEGMENTS)
+        ).all()
+        # Most new segments hold what was read while it was in batches.
+        unknown = sorted(
+            (one.id for one in outlines
+             if _beyond(one.max_time, one.max_step, wanted.places[names[one.key_id]])),
+            reverse=True,
+        )[:_MOST_SEGMENTS]  # fmt: skip
+        segments = self.connection.execute(
+            sa.select(segment.id, segment.data).where(segment.id.in_(unknown))
         ).all()
         batches = self.connection.execute(
             sa.select(batch.id, batch.data)
@@ -179,16 +186,15 @@ class RuleReading(SessionBase):
             assert block is not None
             for number, points in block.series():
                 if number in parts:
-                    parts[number].append(points)
+                    parts[number].append(after_place(points, wanted.places[names[number]]))
         found = {
-            names[number]: after_place(by_time(joined(some)), wanted.places[names[number]])
+            names[number]: by_time(joined([one for one in some if one.size]))
             for number, some in parts.items()
-            if some
         }
         return NewPoints(
             {key: points for key, points in found.items() if points.size},
             batches[-1].id if batches else wanted.batch,
-            max((row.id for row in segments), default=wanted.segment),
+            max((row.id for row in outlines), default=wanted.segment),
             len(batches) == _MOST_BATCHES,
         )
 
@@ -269,7 +275,16 @@ def after_place(points: Points, place: tuple[int, int] | None) -> Points:
     if place is None or not points.size:
         return points
     time, step = place
+    if (int(points.times[0]), int(points.steps[0])) > place and bool(
+        np.all(points.times[1:] >= points.times[:-1])
+    ):
+        return points  # nearly always: batches hold what is new
     return points.take((points.times > time) | ((points.times == time) & (points.steps > step)))
+
+
+def _beyond(time: int, step: int, place: tuple[int, int] | None) -> bool:
+    """Whether a segment that reaches to a time and step may hold points after a place."""
+    return place is None or time > place[0] or (time == place[0] and step > place[1])
 
 
 def _facts(row: Any, tags: dict[str, str], params: dict[str, str]) -> RunFacts:

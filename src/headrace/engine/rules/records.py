@@ -16,7 +16,7 @@ from headrace.engine.rules.evaluator import Key, Muted, Outcome
 from headrace.engine.rules.machine import Fired, GroupState
 from headrace.engine.rules.rendering import Rendered, rendered
 from headrace.engine.session import SessionBase
-from headrace.protocol.rule_spec import parse_rule
+from headrace.protocol.rule_check import parse_rule
 
 #: The evaluator's name among the readers of the log.
 CURSOR = "rules"

@@ -38,7 +38,8 @@ from headrace.engine.rules.rendering import rendered
 from headrace.entities import RunStatus
 from headrace.errors import InvalidParameter
 from headrace.protocol.cloudevents import Row
-from headrace.protocol.rule_spec import RuleSpec, parse_rule
+from headrace.protocol.rule_check import parse_rule
+from headrace.protocol.rule_spec import RuleSpec
 from headrace.protocol.rules import Firing, RuleName, RuleTest, TestRule
 
 #: Points within one such stretch, in milliseconds, come in one look.

@@ -9,7 +9,8 @@ import yaml
 
 from headrace.engine import Engine
 from headrace.errors import HeadraceError, InvalidParameter
-from headrace.protocol.rule_spec import RuleSpec, parse_rules
+from headrace.protocol.rule_check import parse_rules
+from headrace.protocol.rule_spec import RuleSpec
 
 _log = logging.getLogger(__name__)
 

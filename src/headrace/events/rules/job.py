@@ -21,9 +21,11 @@ _log = logging.getLogger(__name__)
 _LOOK_S = 1.0
 #: Seconds between two looks at the file.
 _FILE_S = 2.0
-#: Looks take at most this part of the time of one core: whatever rules ask for, the rest is left to those
-#: who log. What is not looked at at once is not lost; it is seen later.
+#: Looks take about this part of the time of one core at most: whatever rules ask for, the rest is left to
+#: those who log. What is not looked at at once is not lost; it is seen later. Windows, which cost most, have a
+#: share of their own, so that an event waits for no more than so many seconds.
 _SHARE = 0.1
+_LONGEST_REST_S = 0.3
 
 
 class RulesJob:
@@ -92,10 +94,11 @@ class RulesJob:
             self._wake.clear()
             with self._lock:
                 moves, self._moves = self._moves, set()
-            begin = time.monotonic()
+            begin, used = time.monotonic(), time.thread_time()
             actions.add(watcher.look(moves))
             if self._file is not None and begin - looked_at_file >= _FILE_S:
                 looked_at_file = begin
                 self._file.look()
-            self._stop.wait((time.monotonic() - begin) * (1 - _SHARE) / _SHARE)
+            rest = (time.thread_time() - used) * (1 - _SHARE) / _SHARE
+            self._stop.wait(min(rest, _LONGEST_REST_S))
         watcher.close()

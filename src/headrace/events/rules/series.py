@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import cast
 
@@ -12,12 +13,14 @@ from headrace.engine.metrics.columns import Points
 from headrace.engine.rules.evaluator import Evaluator
 from headrace.engine.rules.index import SeriesRules
 from headrace.engine.rules.looks import Looks, Summary
-from headrace.engine.rules.metric_leaves import WindowLeaf
 from headrace.engine.rules.observations import Arrived, Looked, RunFacts
 from headrace.engine.rules.reading import NewPoints, WantedBaseline, WantedLooks, WantedPoints
+from headrace.engine.rules.window_leaves import WindowLeaf
 
 #: The points of a series are read once in so many seconds at most.
 _EVERY_S = 1.0
+#: Reading points, and what windows make of them, takes about this part of the time of one core at most.
+_SHARE = 0.06
 #: Runs whose points are read.
 _MOST_STREAMS = 10_000
 #: What runs are compared with is asked for again after so many seconds.
@@ -56,6 +59,7 @@ class SeriesWatch:
         self._streams: dict[str, _Stream] = {}
         #: Runs with points that were not read yet.
         self._unread: dict[str, RunFacts] = {}
+        self._rests_until = 0.0
         #: By run, key, baseline and which value: when it was asked for, and the value.
         self._baselines: dict[tuple[str, ...], tuple[float, float | None]] = {}
 
@@ -112,6 +116,15 @@ class SeriesWatch:
         return found
 
     def _arrived(
+        self, moved: dict[str, RunFacts], now: int, steady: float
+    ) -> Iterator[Looked | Arrived]:
+        if steady < self._rests_until:
+            return
+        used = time.thread_time()
+        yield from self._read(moved, now, steady)
+        self._rests_until = steady + (time.thread_time() - used) * (1 - _SHARE) / _SHARE
+
+    def _read(
         self, moved: dict[str, RunFacts], now: int, steady: float
     ) -> Iterator[Looked | Arrived]:
         for run_id, known in list(self._unread.items()):
