@@ -15,6 +15,7 @@ from typing import Any
 from benchmarks import (
     artifact_proxy,
     disk,
+    events,
     footprint,
     history,
     log_batch,
@@ -39,6 +40,7 @@ _SERVERS = (
     search,
     history,
     disk,
+    events,
     footprint,
     startup,
     artifact_proxy,
