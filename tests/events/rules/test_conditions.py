@@ -375,3 +375,12 @@ def test_no_event_is_lost_or_judged_twice_by_a_restart(rules: Rules, killed: boo
         rules.restart(killed=killed)
         rules.look()
     assert len(rules.firings("failed")) == 6
+
+
+def test_what_follows_a_new_rule_at_once_is_judged_by_it(rules: Rules) -> None:
+    fail(rules, rules.api.new_run())  # before there is a rule, and an evaluator that waits for one
+    for name in ("first", "second"):
+        rules.api.create_rule(spec={"name": name, "when": {"event": {"types": "run.failed"}}})
+        rules.api.update_run(run_id=rules.api.new_run(), status="FAILED")
+    rules.look()
+    assert [len(rules.firings(one)) for one in ("first", "second")] == [2, 1]

@@ -26,6 +26,8 @@ _FILE_S = 2.0
 #: share of their own, so that an event waits for no more than so many seconds.
 _SHARE = 0.1
 _LONGEST_REST_S = 0.3
+#: Without rules it only waits for one, and looks once in so many seconds at most.
+_IDLE_S = 0.25
 
 
 class RulesJob:
@@ -100,5 +102,5 @@ class RulesJob:
                 looked_at_file = begin
                 self._file.look()
             rest = (time.thread_time() - used) * (1 - _SHARE) / _SHARE
-            self._stop.wait(min(rest, _LONGEST_REST_S))
+            self._stop.wait(_IDLE_S if watcher.idle else min(rest, _LONGEST_REST_S))
         watcher.close()

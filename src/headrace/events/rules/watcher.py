@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from headrace.engine import Engine
 from headrace.engine.events.feed import Move
+from headrace.engine.rules.compiled import CompiledRule
 from headrace.engine.rules.evaluator import Evaluator, Key, Muted, Outcome
 from headrace.engine.rules.machine import Fired
 from headrace.engine.rules.observations import Happened, RunFacts, Spoke
@@ -24,6 +25,7 @@ from headrace.events.rules.facts import Facts
 from headrace.events.rules.output import Output
 from headrace.events.rules.series import SeriesWatch
 from headrace.protocol.cloudevents import Row
+from headrace.protocol.event_filter import EventFilter
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +44,7 @@ _OLD_MS = 86_400_000
 #: What comes of a run that ended so long ago, in milliseconds, is history: an import, or a late journal.
 _PAST_MS = 600_000
 _RULE_CHANGES = frozenset(("rule.created", "rule.updated", "rule.deleted"))
+_EXPERIMENT_CHANGES = frozenset(("experiment.created", "experiment.renamed", "experiment.purged"))
 _ENDS = frozenset(
     ("run.finished", "run.failed", "run.killed", "run.deleted", "run.purged", "run.lost")
 )
@@ -85,6 +88,7 @@ class Watcher:
         self._swept = self._saved = self._pruned = steady()
         end = engine.log.end()
         watched: Watched = engine.ask("watched_rules")
+        self._rules_upto = end
         self._seq = end if watched.seq is None else watched.seq
         self._written = watched.seq
         self._experiments = watched.experiments
@@ -121,6 +125,11 @@ class Watcher:
             self._prune()
         return pending
 
+    @property
+    def idle(self) -> bool:
+        """Whether there is no rule."""
+        return not self._evaluator.rules
+
     def close(self) -> None:
         """Write what was not written yet."""
         self._save(everything=True)
@@ -140,6 +149,7 @@ class Watcher:
 
     def _take_rules(self, watched: Watched) -> None:
         self._evaluator.set_rules(watched.rules, watched.muted)
+        self._chosen = _wanted(watched.rules)
         self._evaluator.set_experiments(watched.experiments)
         self._facts.wanted_by(watched.rules)
         self._evaluator.begin(None, self._now)
@@ -150,6 +160,7 @@ class Watcher:
 
     def _reload(self) -> None:
         """Rules were changed: go on with what is kept of those, and with what is known of the others."""
+        self._rules_upto = self._engine.log.end()  # what is read next has at least these changes
         before = {name: rule.revision for name, rule in self._evaluator.rules.items()}
         watched: Watched = self._engine.ask("watched_rules", dict(self._evaluator.rules))
         now = {rule.name: rule.revision for rule in watched.rules}
@@ -165,22 +176,28 @@ class Watcher:
 
     def _events(self) -> tuple[list[Row], bool]:
         try:
-            stretch = self._engine.log.read(self._seq, _EVENTS)
+            stretch = self._engine.log.read(self._seq, _EVENTS, self._chosen)
         except Gone:
             # Trimmed meanwhile, or another database was put in the place of this one.
             oldest = self._engine.log.read(None, 0)
             _log.warning("Rules missed events up to %d: they were trimmed.", oldest.next)
-            stretch = self._engine.log.read(oldest.next, _EVENTS)
+            stretch = self._engine.log.read(oldest.next, _EVENTS, self._chosen)
         self._seq = stretch.next
-        return stretch.rows, len(stretch.rows) == _EVENTS
+        for place, row in enumerate(stretch.rows):
+            if self._is_news(row):
+                # What follows is read again: other events may matter from here on.
+                self._seq = row.seq
+                return stretch.rows[: place + 1], True
+        return stretch.rows, stretch.next < stretch.last
+
+    def _is_news(self, row: Row) -> bool:
+        """Whether rules were changed that are not known yet."""
+        return row.type in _RULE_CHANGES and row.seq > self._rules_upto
 
     def _see_events(self, rows: list[Row]) -> None:
         wanted = [row for row in rows if self._relevant(row)]
         if not wanted:
             return
-        if any(row.type in _RULE_CHANGES for row in wanted):
-            self._pending += self._outcomes_written()
-            self._reload()
         changed = {_run_of(row) for row in wanted if row.type in _CHANGES} - {""}
         runs = dict(self._facts.of(changed, anew=True))
         runs |= self._facts.of({_run_of(row) for row in wanted} - {""} - changed)
@@ -193,6 +210,9 @@ class Watcher:
             if run is not None and run.alive:
                 self._evaluator.begin(run, self._now)
             self._take(self._evaluator.feed(seen, max(self._now, row.time)))
+        if any(map(self._is_news, wanted)):
+            self._pending += self._outcomes_written()
+            self._reload()
 
     def _relevant(self, row: Row) -> bool:
         if row.type in _CHANGES or row.type.startswith(("rule.", "experiment.")):
@@ -202,7 +222,7 @@ class Watcher:
         )
 
     def _refresh_experiments(self, row: Row) -> None:
-        if row.type in ("experiment.created", "experiment.renamed", "experiment.purged"):
+        if row.type in _EXPERIMENT_CHANGES:
             self._experiments = self._engine.ask("watched_rules").experiments
             self._evaluator.set_experiments(self._experiments)
             self._evaluator.begin(None, self._now)
@@ -296,6 +316,18 @@ class Watcher:
             if _over(run, self._now) and max(quiet, state.last_true) < self._now - _PAST_MS:
                 evaluator.forget(key)
                 self._gone.append(key)
+
+
+def _wanted(rules: Sequence[CompiledRule]) -> EventFilter | None:
+    """The events that must be read; None for all."""
+    types = set(_RULE_CHANGES | _EXPERIMENT_CHANGES)
+    if rules:
+        types |= _CHANGES
+    for rule in rules:
+        if rule.types is None or rule.listens:
+            return None
+        types |= rule.types
+    return EventFilter(types=frozenset(types))
 
 
 def _over(run: RunFacts | None, now: int) -> bool:
