@@ -208,7 +208,7 @@ class Engine(Store):
 
     def change(self, method: str, request: Any, actor: str = "") -> Any:
         """Run one of the session's own methods, which is no operation, in a write transaction."""
-        return self.transact(self._work(method, request, actor))
+        return self.within(lambda session: getattr(session, method)(request), actor)
 
     def ask(self, method: str, request: Any = None) -> Any:
         """Run one of the session's own methods, which is no operation, in a read transaction."""

@@ -211,6 +211,7 @@ _MEANINGS = {
     "403": "A foreign Host header, a cross-origin write, or no permission.",
     "404": "The thing does not exist.",
     "408": "The body did not arrive in time.",
+    "409": "Somebody else changed it meanwhile; read it again.",
     "410": "It was there once; the message says what is there now.",
     "413": "The body is over the server's limit.",
     "416": "The byte range lies outside the artifact.",

@@ -232,7 +232,13 @@ class Rules(Interface):
         """
         raise NotImplementedError
 
-    @operation("PATCH", "/rules/{name}", permission="rule:edit", prefixes=NATIVE_PREFIXES)
+    @operation(
+        "PATCH",
+        "/rules/{name}",
+        permission="rule:edit",
+        prefixes=NATIVE_PREFIXES,
+        statuses=(409,),
+    )
     def update_rule(self, request: UpdateRule) -> RuleResponse:
         """Replace a rule's document. What fires now is resolved when its condition changed.
 
