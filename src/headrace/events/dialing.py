@@ -111,7 +111,7 @@ async def _connect(address: str, port: int) -> socket.socket:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         await asyncio.get_running_loop().sock_connect(sock, (address, port))
-    except BaseException:
+    except BaseException:  # cleans up, raises again
         sock.close()
         raise
     return sock
@@ -137,7 +137,7 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
         sock, _ = await self._dialer.dial(self._target)
         try:
             return Stream(*await asyncio.open_connection(sock=sock))
-        except BaseException:
+        except BaseException:  # cleans up, raises again
             sock.close()
             raise
 
@@ -194,7 +194,7 @@ class Stream(httpcore.AsyncNetworkStream):
         """
         try:
             await self._writer.start_tls(ssl_context, server_hostname=server_hostname)
-        except BaseException:
+        except BaseException:  # cleans up, raises again
             await self.aclose()
             raise
         return self

@@ -81,7 +81,7 @@ class HttpSender:
                 if len(body) > ANSWER_BYTES:
                     break
             await response.aclose()  # and the connection, if the answer goes on
-        except BaseException:
+        except BaseException:  # cleans up, raises again
             await connection.aclose()
             raise
         await self._keep(key, connection)
