@@ -180,7 +180,9 @@ class Engine(Store):
 
         def inside(connection: sa.Connection) -> tuple[Any, Callable[[], None]]:
             session = self._session(connection, actor)
-            return work(session), session.committed
+            result = work(session)
+            session.write_events()
+            return result, session.committed
 
         return self.transact(inside)
 
@@ -265,6 +267,7 @@ class Engine(Store):
     ) -> Callable[[], None]:
         session = self._session(connection, actor)
         session.emit("events.trimmed", "event_log", {"before": before, "after": after})
+        session.write_events()
         return session.committed
 
     def _work(
@@ -273,6 +276,7 @@ class Engine(Store):
         def work(connection: sa.Connection) -> tuple[Any, Callable[[], None]]:
             session = self._session(connection, actor)
             response = getattr(session, name)(request)
+            session.write_events()
             return response, session.committed
 
         return work

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from headrace.engine.database import insert
 from headrace.engine.events.feed import Feed
-from headrace.engine.events.numbering import append
+from headrace.engine.events.numbering import Row, append
 from headrace.engine.keys import SessionKeys
 from headrace.engine.watch import Signs
 from headrace.protocol.catalogue import EVENT_TYPES
@@ -68,6 +68,7 @@ class SessionBase(Interface):
         self.now = time.time_ns() // 1_000_000
         #: What `headrace.engine.events.feed.Feed` is told after the commit.
         self.feed_events = False
+        self._events: list[Row] = []
         self.feed_moves: dict[tuple[str, str], int] = {}
 
     def committed(self) -> None:
@@ -84,7 +85,7 @@ class SessionBase(Interface):
     def emit(
         self, type: str, subject: str, data: dict[str, Any], experiment: int | None = None
     ) -> None:
-        """Append an event to the log, in this transaction.
+        """Append an event to the log, in this transaction: `write_events` does so at its end.
 
         Args:
             type: One of `headrace.protocol.catalogue.EVENT_TYPES`.
@@ -101,14 +102,21 @@ class SessionBase(Interface):
         for event in events:
             if event[0] not in EVENT_TYPES:
                 raise KeyError(f"{event[0]} is in no catalogue; add it to protocol/catalogue.py.")
-        append(
-            self.connection,
-            [
-                (self.now, type, subject, self.actor, _json.encode(data).decode(), experiment)
-                for type, subject, data, experiment in events
-            ],
-        )
-        self.feed_events = True
+        self._events += [
+            (self.now, type, subject, self.actor, _json.encode(data).decode(), experiment)
+            for type, subject, data, experiment in events
+        ]
+
+    def write_events(self) -> None:
+        """Write what was emitted; call last in the transaction.
+
+        Last, because on PostgreSQL readers wait for a transaction from here to its commit; and all at
+        once, which is one statement.
+        """
+        if self._events:
+            append(self.connection, self._events)
+            self.feed_events = True
+            self._events = []
 
     def moved(self, run_uuid: str, experiment: int, what: str) -> None:
         """Note that a run got what is no event: listeners are told once the transaction has committed.

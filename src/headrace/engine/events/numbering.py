@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from headrace.engine.database import execute_driver, insert_many
+from headrace.engine.database import execute_driver, execute_sqlite, insert_many
 from headrace.engine.schema import event
 
 #: Advisory locks of writers have this in the upper 16 bits of their key, and a number below.
@@ -41,6 +41,8 @@ CROSS JOIN unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], 
 WHERE held.done IS NOT NULL
 ORDER BY one.place
 """
+
+_INSERT = f"INSERT INTO event ({', '.join(_COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?)"
 
 # Reading the end of the sequence comes first: every number up to it was drawn under a lock that is
 # still seen below, or whose transaction has ended and is visible to the next statement.
@@ -74,10 +76,12 @@ def append(connection: sa.Connection, rows: Sequence[Row]) -> None:
     """Write events in the transaction of the change that they tell of."""
     if not rows:
         return
-    if connection.dialect.name == "sqlite":
-        insert_many(connection, event, _COLUMNS, rows)
-    else:
+    if connection.dialect.name != "sqlite":
         execute_driver(connection, _EMIT, tuple(map(list, zip(*rows, strict=True))))
+    elif len(rows) == 1:
+        execute_sqlite(connection, _INSERT, rows[0])
+    else:
+        insert_many(connection, event, _COLUMNS, rows)
 
 
 def ends(connection: sa.Connection) -> Ends:
