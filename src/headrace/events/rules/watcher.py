@@ -207,6 +207,13 @@ class Watcher:
             self._experiments = self._engine.ask("watched_rules").experiments
             self._evaluator.set_experiments(self._experiments)
             self._evaluator.begin(None, self._now)
+        elif row.type in ("experiment.deleted", "experiment.restored") and row.experiment_id:
+            # Its runs go with it, and come back with it, without events of their own.
+            known = self._facts.forget(row.experiment_id)
+            known |= self._evaluator.runs_of(row.experiment_id)
+            for run in self._facts.of(known).values():
+                if not run.alive:
+                    self._take(self._evaluator.end(run, self._now))
 
     def _chain(self, row: Row, data: dict[str, Any]) -> tuple[str, ...]:
         """Rules whose firings led to an event."""
