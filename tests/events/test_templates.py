@@ -45,6 +45,7 @@ def rendered(template: str, event: Any = EVENT) -> str:
         ("{% if event.data.gone %}yes{% else %}no{% endif %}", "no"),
         ("{% if event.data.gone is defined %}yes{% else %}no{% endif %}", "no"),
         ("{% if 'b' in event.data.items %}yes{% endif %}", "yes"),
+        ("{{ 3 is odd }}{{ 4 is odd }}{{ 4 is even }}", "truefalsetrue"),
         ("{% set n = event.data.items | length %}{{ n * 2 + 1 }}", "7"),
         ("{{ event.data.text | tojson }}{{ 'a' ~ 1 ~ none }}", '"a<b"a1'),
         ("{{ 'much longer' | truncate(5) | upper }} {{ event.data.items[0:2] }}", 'MUCH… ["a","b"]'),
@@ -101,6 +102,9 @@ def test_templates_say_what_they_are_told(template: str, text: str) -> None:
         ("{{ title", "cannot be read, line 1"),
         ("a\n{% endif %}", "cannot be read, line 2"),
         ("{{ 1 | nothing }}", "no filter 'nothing'"),
+        ("{{ " + "1" * 5000 + " }}", "too long"),
+        ("{{ 0x" + "f" * 5000 + " }}", "too long"),
+        ("{{ 1e999 | int }}", "too large"),
     ],
 )  # fmt: skip
 def test_a_template_that_is_not_allowed_is_refused_when_it_is_saved(
@@ -129,6 +133,8 @@ def test_a_template_that_is_not_allowed_is_refused_when_it_is_saved(
         ("{{ 'x' * 1000000000 }}", "arithmetic takes numbers"),
         ("{{ [1] * 1000000000 }}", "arithmetic takes numbers"),
         ("{{ '%1000000000d' % 1 }}", "arithmetic takes numbers"),
+        ("{{ '%1000000000d' is odd }}", "neither odd nor even"),
+        ("{{ '%1000000000d' is even }}", "neither odd nor even"),
         ("{{ " + "*".join(["9999999999"] * 9) + " }}", "a number is too large"),
         ("{{ 1 / 0 }}", "division by zero"),
         ("{{ 1 | round('x') }}", "fails"),

@@ -7,6 +7,7 @@ saved: calls, macros, imports, attributes of anything but the event's own fields
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, cast
 
@@ -144,7 +145,7 @@ def _compile(source: str, finalize: Finalize) -> Template:
         )
     environment = _Environment(undefined=_Missing, finalize=finalize, optimized=False, cache_size=0)
     environment.globals = {}
-    environment.tests = {name: environment.tests[name] for name in _TESTS}
+    environment.tests = {name: environment.tests[name] for name in _TESTS} | filters.TESTS
     environment.filters = {**filters.FILTERS, **filters.HIDDEN}
     try:
         tree = environment.parse(source)
@@ -155,6 +156,8 @@ def _compile(source: str, finalize: Finalize) -> Template:
         raise InvalidParameter(
             f"The template cannot be read, line {error.lineno}: {error.message}"
         ) from None
+    except ValueError:  # Python reads no numbers of thousands of digits
+        raise InvalidParameter("The template has a number that is too long.") from None
     except (RecursionError, MemoryError, SyntaxError):
         raise InvalidParameter("The template is nested too deeply.") from None
 
@@ -182,6 +185,8 @@ def _check_node(node: nodes.Node) -> None:
             )
         if node.dyn_args is not None or node.dyn_kwargs is not None:
             _refuse(node, "arguments with * or ** are not allowed")
+    if isinstance(node, nodes.Const) and node.value in (math.inf, -math.inf):
+        _refuse(node, "a number is too large")
     if isinstance(node, nodes.Test) and node.name not in _TESTS:
         _refuse(node, f"there is no test '{node.name}'; there are: {', '.join(sorted(_TESTS))}")
     if isinstance(node, nodes.For) and node.recursive:

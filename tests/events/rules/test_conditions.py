@@ -161,6 +161,17 @@ def test_a_silent_run_is_told_and_its_first_word_ends_it(rules: Rules) -> None:
     assert rules.states("silent") == ["resolved"]
 
 
+def test_a_silent_run_is_told_though_its_metrics_are_looked_at(rules: Rules) -> None:
+    rules.rule("above", {"metric": {"key": "loss", "value": "> 3"}})
+    rules.rule("line", {"log": {"pattern": "error"}})
+    rules.rule("silent", {"silent": "10m"})
+    run_id = rules.api.new_run()
+    rules.log(run_id, "loss", [1])
+    rules.look()
+    rules.pass_time(620)
+    assert rules.states("silent") == ["firing"]
+
+
 def test_a_sign_of_life_is_enough(rules: Rules) -> None:
     rules.rule("silent", {"silent": "30s"})
     run_id = rules.api.new_run()
@@ -345,6 +356,33 @@ def test_a_rule_that_is_changed_or_deleted_resolves_what_fires(rules: Rules) -> 
     rules.log(run_id, "loss", [30], begin=2)
     rules.look()
     assert rules.states("changed") == ["resolved", "firing"]
+
+
+def test_what_was_remembered_for_another_condition_is_not_kept(rules: Rules) -> None:
+    rules.rule("one", {"silent": "1h"})
+    run_id = rules.api.new_run()
+    rules.look()
+    rules.log(run_id, "x", [1])
+    above = {"metric": {"key": "loss", "value": "> 3"}}
+    rules.api.update_rule(name="one", spec={"name": "one", "when": above})
+    rules.look()  # at the sign of life first, and then at the change
+    for killed in (False, True):
+        rules.restart(killed=killed)
+        rules.log(run_id, "loss", [5])
+        rules.look()
+        assert rules.states("one") == ["firing"]
+
+
+def test_what_happens_while_a_rule_is_described_is_told(rules: Rules) -> None:
+    failed = {"event": {"types": "run.failed"}}
+    rules.rule("one", failed)
+    run_id = rules.api.new_run()
+    fail(rules, run_id)
+    rules.api.update_rule(
+        name="one", spec={"name": "one", "when": failed, "description": "A failed run."}
+    )
+    rules.look()
+    assert [one.run_id for one in rules.firings("one")] == [run_id]
 
 
 def test_scope_follows_tags_as_they_change(rules: Rules) -> None:

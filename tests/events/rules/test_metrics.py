@@ -131,6 +131,25 @@ def test_a_run_that_ended_is_over(rules: Rules) -> None:
     assert rules.states("high") == ["resolved"]
 
 
+@pytest.mark.parametrize("group", ["run", "none"])
+def test_what_fires_is_over_when_the_experiment_is_deleted(rules: Rules, group: str) -> None:
+    number = rules.api.create_experiment(name="e").experiment_id
+    when = {"metric": {"key": "loss", "value": "> 3"}}
+    rules.rule("high", when, group_by=group)
+    run_id = rules.api.new_run(experiment_id=number)
+    rules.log(run_id, "loss", [5])
+    rules.look()
+    assert rules.states("high") == ["firing"]
+    rules.api.delete_experiment(experiment_id=number)
+    rules.look()
+    assert rules.states("high") == ["resolved"]
+    rules.api.restore_experiment(experiment_id=number)
+    rules.look()
+    rules.log(run_id, "loss", [6], begin=1)
+    rules.look()
+    assert rules.states("high") == ["resolved", "firing"]
+
+
 def test_what_a_run_logs_last_is_seen_before_its_end(rules: Rules) -> None:
     rules.rule("high", {"metric": {"key": "loss", "value": "> 10"}})
     run_id = rules.api.new_run()

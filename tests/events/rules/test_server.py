@@ -89,6 +89,8 @@ def note(firing):
     return "noted"
 def fail(firing):
     raise ValueError("no")
+def leave(firing):
+    raise SystemExit(3)
 """
 
 
@@ -111,20 +113,24 @@ def test_actions_are_carried_out_and_what_came_of_them_is_kept(
         {"call": "called:fail"},
         {"call": "os:abort"},
         {"call": "nothing"},
+        {"call": "called:json.dumps"},
+        {"call": "called:leave"},
         {"stop_run": "it failed"},
     ]
     front.api.create_rule(spec=rule("failed", FAILED, then=then))
     run_id = front.api.new_run(run_name="sad")
     front.api.update_run(run_id=run_id, status="FAILED")
     front.until("rule.action.done", "failed", 4)
-    front.until("rule.action.failed", "failed", 3)
+    front.until("rule.action.failed", "failed", 5)
     (firing,) = front.firings("failed")
     done = [one["done"] for one in firing.outcomes]
-    assert done[:7] == [True, True, True, True, False, False, False]
+    assert done[:9] == [True, True, True, True, False, False, False, False, False]
     errors = [one.get("error", "") for one in firing.outcomes]
     assert "ValueError: no" in errors[4]
     assert "--rule-calls os:abort" in errors[5]
     assert "headrace.actions" in errors[6]
+    assert "in another module, json" in errors[7]
+    assert "SystemExit(3)" in errors[8]
     run = front.api.run(run_id)
     assert run.data.tags["alarm"] == "run.failed of sad"
     (noted,) = map(json.loads, notes.read_text().splitlines())
@@ -223,6 +229,10 @@ rules:
     (updated,) = front.until("rule.updated", "nan")
     assert updated["after"]["when"]["metric"]["value"] == "nonfinite"
     assert {each.name for each in front.api.list_rules().rules} == {"nan", "mine"}
+    file.write_text("rules: [{name: mine, when: {silent: 1h}}]")
+    _until(lambda: one.output().count("made through the API already") == 2, one)
+    front.api.delete_rule(name="mine")  # as that message says
+    front.until("rule.created", "mine", 2)
 
 
 def _until(true: Callable[[], bool], server: Server) -> None:

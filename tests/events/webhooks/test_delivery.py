@@ -211,6 +211,27 @@ def test_a_disabled_webhook_gets_nothing_and_what_waits_waits_on(
     assert {one.event["subject"] for one in there.received} == {"run/a"}
 
 
+def test_a_webhook_that_is_switched_while_it_sends_keeps_the_order(
+    api: Api, target: Start, deliver: Start, emit: Start
+) -> None:
+    answered = threading.Event()
+    there = target(lambda received: Answer(hold=answered))
+    webhook_id = _hook(api, there)
+    deliver()
+    emit(("run.created", "run/a"), ("run.finished", "run/a"))
+    there.wait(1)
+    witness_id = _hook(api, target(), name="witness")
+    for count, status in enumerate(("DISABLED", "ACTIVE"), 1):
+        api.update_webhook(webhook_id=webhook_id, status=status)
+        emit(("run.created", f"run/{status}"))
+        _done(api, witness_id, count)  # so the change was seen
+    until(lambda: "run/ACTIVE" in [one.event["subject"] for one in there.received])
+    answered.set()
+    _done(api, webhook_id, 3)
+    sent = [one.event["type"] for one in there.received if one.event["subject"] == "run/a"]
+    assert sent == ["run.created", "run.finished"]
+
+
 def test_what_waits_for_a_deleted_webhook_is_cancelled(
     api: Api, engine: Engine, target: Start, deliver: Start, emit: Start
 ) -> None:

@@ -21,6 +21,7 @@ from headrace.engine.rules.observations import (
     Observation,
     Printed,
     RunFacts,
+    Spoke,
 )
 
 #: Rules that one firing may lead to, one after the other.
@@ -155,6 +156,14 @@ class Evaluator:
         """The state of the group that a run belongs to; None when there is none yet."""
         return self.groups.get((rule.name, _group_of_run(rule, run)))
 
+    def runs_of(self, experiment: int) -> set[str]:
+        """Public ids of the runs of an experiment that are groups."""
+        return {
+            state.run_id
+            for state in self.groups.values()
+            if state.run_id and state.experiment_id == experiment
+        }
+
     def wants(self, type: str) -> bool:
         """Whether a rule looks at events of a type."""
         return bool(self._at_type(type))
@@ -200,6 +209,15 @@ class Evaluator:
             if self._concerns(rule, seen.run, experiment):
                 group = _group(rule, seen, experiment)
                 found += self._step(rule, group, seen, now, seen.run, experiment)
+        return found
+
+    def end(self, run: RunFacts, now: int) -> list[Outcome | Muted]:
+        """Let what lasts in a run be over: it ended, or is in the trash."""
+        found: list[Outcome | Muted] = []
+        for rule in dict.fromkeys((*self._silent, *self._measured)):
+            group = _group_of_run(rule, run)
+            if (rule.name, group) in self.groups:
+                found += self._step(rule, group, Spoke(now, run), now, run, run.experiment_id)
         return found
 
     def tick(self, now: int) -> list[Outcome | Muted]:

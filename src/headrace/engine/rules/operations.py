@@ -10,11 +10,11 @@ import msgspec
 import sqlalchemy as sa
 
 from headrace.engine import schema
-from headrace.engine.rules.records import RuleRecords
+from headrace.engine.rules.records import DECISIVE, RuleRecords, plain
 from headrace.errors import AlreadyExists, Conflict, InvalidParameter, InvalidState, NotFound
 from headrace.protocol.operation import Empty
 from headrace.protocol.rule_check import parse_rule
-from headrace.protocol.rule_spec import RuleSpec, spec_document
+from headrace.protocol.rule_spec import RuleSpec
 from headrace.protocol.rules import (
     MAX_FIRINGS,
     CreateRule,
@@ -33,8 +33,6 @@ from headrace.protocol.rules import (
 _rule = schema.rule
 _state = schema.rule_state
 _firing = schema.rule_firing
-#: What of a rule decides when it fires: when one of these changes, what it remembers means nothing.
-_DECISIVE = ("when", "within", "for", "scope", "group_by", "resolve")
 
 
 class RuleOperations(RuleRecords, Rules):
@@ -113,13 +111,13 @@ class RuleOperations(RuleRecords, Rules):
             if spec.name not in rows:
                 self._create_rule(spec, "file")
                 changes += 1
-            elif json.loads(rows[spec.name].spec) != _plain(spec):
+            elif json.loads(rows[spec.name].spec) != plain(spec):
                 self._replace(rows[spec.name], spec)
                 changes += 1
         return changes
 
     def _create_rule(self, spec: RuleSpec, origin: str) -> Rule:
-        document = _plain(spec)
+        document = plain(spec)
         try:
             with self.connection.begin_nested():
                 self.connection.execute(
@@ -137,7 +135,7 @@ class RuleOperations(RuleRecords, Rules):
         return self._entities([self._row(spec.name)])[0]
 
     def _replace(self, row: Any, spec: RuleSpec) -> None:
-        before, after = json.loads(row.spec), _plain(spec)
+        before, after = json.loads(row.spec), plain(spec)
         if before == after:
             return
         try:
@@ -153,7 +151,7 @@ class RuleOperations(RuleRecords, Rules):
                 )  # fmt: skip
         except sa.exc.IntegrityError:
             raise AlreadyExists(f"There is a rule '{spec.name}' already.") from None
-        decisive = any(before.get(one) != after.get(one) for one in _DECISIVE)
+        decisive = any(before.get(one) != after.get(one) for one in DECISIVE)
         if decisive or not spec.enabled or spec.name != row.name:
             self._forget(row, "the rule was changed" if spec.enabled else "the rule was disabled")
         self.emit("rule.updated", f"rule/{spec.name}", {"before": before, "after": after})
@@ -173,7 +171,7 @@ class RuleOperations(RuleRecords, Rules):
                     .where(_rule.c.id == row.id)
                     .values(muted_until=None, muted_reason=None, revision=row.revision + 1)
                 )
-                document = _plain(spec)
+                document = plain(spec)
                 self.emit("rule.updated", f"rule/{name}", {"before": document, "after": document})
             else:
                 self._replace(row, spec)
@@ -254,12 +252,6 @@ class RuleOperations(RuleRecords, Rules):
             )
             for row in rows
         ]
-
-
-def _plain(spec: RuleSpec) -> dict[str, Any]:
-    """A rule's document as JSON gives it back."""
-    found: dict[str, Any] = json.loads(json.dumps(spec_document(spec)))
-    return found
 
 
 def _firing_of(row: Any) -> Firing:

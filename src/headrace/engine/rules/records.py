@@ -17,9 +17,12 @@ from headrace.engine.rules.machine import Fired, GroupState
 from headrace.engine.rules.rendering import Rendered, rendered
 from headrace.engine.session import SessionBase
 from headrace.protocol.rule_check import parse_rule
+from headrace.protocol.rule_spec import RuleSpec, spec_document
 
 #: The evaluator's name among the readers of the log.
 CURSOR = "rules"
+#: What of a rule decides when it fires: when one of these changes, what it remembers means nothing.
+DECISIVE = ("when", "within", "for", "scope", "group_by", "resolve")
 _PART = 500
 
 _rule = schema.rule
@@ -36,6 +39,7 @@ class Record(NamedTuple):
         gone: Groups to be forgotten.
         seq: Number of the last event that was seen; None when none was.
         experiments: Names by number, for titles.
+        rules: By name those that were evaluated.
     """
 
     outcomes: Sequence[Outcome | Muted]
@@ -43,6 +47,7 @@ class Record(NamedTuple):
     gone: Sequence[Key]
     seq: int | None
     experiments: Mapping[int, str]
+    rules: Mapping[str, CompiledRule]
 
 
 class Pending(NamedTuple):
@@ -122,16 +127,21 @@ class RuleRecords(SessionBase):
     def record_rules(self, record: Record) -> Written:
         """Write what came of a while of evaluation.
 
-        Of rules that were changed or deleted meanwhile nothing is written.
+        Of rules that were deleted meanwhile, or fire at other things by now, nothing is written: what was
+        remembered of them was forgotten, and a state means nothing to another condition.
         """
         names = {one.rule.name for one in record.outcomes}
         names |= {name for name, _ in (*record.states, *record.gone)}
-        rules = self._rules(names)
+        rules = {
+            name: row
+            for name, row in self._rules(names).items()
+            if name in record.rules and _same(row, record.rules[name])
+        }
         now: dict[Key, int] = {}
         pending: list[Pending] = []
         for one in record.outcomes:
             row = rules.get(one.rule.name)
-            if row is None or row.revision != one.rule.revision:
+            if row is None:
                 continue
             self.actor = f"rule:{row.name}"
             if type(one) is Muted:
@@ -208,9 +218,7 @@ class RuleRecords(SessionBase):
         wanted = sorted(names)
         for start in range(0, len(wanted), _PART):
             part = wanted[start : start + _PART]
-            statement = sa.select(_rule.c.id, _rule.c.name, _rule.c.revision).where(
-                _rule.c.name.in_(part)
-            )
+            statement = sa.select(_rule).where(_rule.c.name.in_(part))
             if self.connection.dialect.name != "sqlite":
                 # Who deletes or changes a rule resolves what it finds firing: it must find this.
                 statement = statement.order_by(_rule.c.id).with_for_update(
@@ -294,6 +302,20 @@ class RuleRecords(SessionBase):
                         _state.c.rule_id == rules[name].id, _state.c.group == group
                     )
                 )
+
+
+def plain(spec: RuleSpec) -> dict[str, Any]:
+    """A rule's document as JSON gives it back."""
+    found: dict[str, Any] = json.loads(json.dumps(spec_document(spec)))
+    return found
+
+
+def _same(row: Any, rule: CompiledRule) -> bool:
+    """Whether the rule of a row still fires at what a rule was evaluated for."""
+    if row.revision == rule.revision:
+        return True
+    before, after = plain(rule.spec), json.loads(row.spec)
+    return bool(row.enabled) and all(before.get(one) == after.get(one) for one in DECISIVE)
 
 
 def compiled(row: Any) -> CompiledRule:

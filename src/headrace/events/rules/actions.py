@@ -15,6 +15,7 @@ import queue
 import threading
 import time
 import traceback
+import types
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
@@ -186,8 +187,10 @@ class Actions:
         def call() -> None:
             try:
                 answer.set_result(_found(target)(_document(firing)))
-            except BaseException as error:  # noqa: BLE001 - it is raised where the answer is waited for
+            except Exception as error:  # noqa: BLE001 - it is raised where the answer is waited for
                 answer.set_exception(error)
+            except BaseException as error:  # noqa: BLE001 - exit() ends that call, not the thread that waits
+                answer.set_exception(Unsupported(f"'{target}' raised {error!r}"[:500]))
             finally:
                 self._calls.release()
 
@@ -241,5 +244,10 @@ def _found(target: str) -> Callable[[dict[str, Any]], Any]:
     thing: Any = importlib.import_module(module)
     for name in path.split("."):
         thing = getattr(thing, name)
+        if isinstance(thing, types.ModuleType):
+            # Whoever allows "mine:*" allows what is in that module, not what it imports: mine:os.abort.
+            raise PermissionDenied(
+                f"'{target}' is in another module, {thing.__name__}: name that module before the colon."
+            )
     function: Callable[[dict[str, Any]], Any] = thing
     return function

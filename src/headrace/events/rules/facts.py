@@ -52,6 +52,13 @@ class Facts:
             self._known.update(found)
         return {one: self._known[one] for one in ids if one in self._known}
 
+    def forget(self, experiment: int) -> set[str]:
+        """Believe nothing any more that is known of an experiment's runs; their public ids."""
+        found = {one for one, run in self._known.items() if run.experiment_id == experiment}
+        for one in found:
+            del self._known[one]
+        return found
+
     def known(self, run_id: str) -> RunFacts | None:
         """What is known of a run, if anything is."""
         return self._known.get(run_id)

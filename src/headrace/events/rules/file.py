@@ -55,6 +55,7 @@ class RuleFile:
         self._engine = engine
         self._path = path
         self._seen: tuple[int, int, int] | str = ""
+        self._said = ""
 
     def look(self) -> bool:
         """Take the file's rules over if it changed; whether it did.
@@ -68,14 +69,24 @@ class RuleFile:
             state = str(error)
         if state == self._seen:
             return False
-        self._seen = state
         try:
             specs = read_rules(self._path)
+        except HeadraceError as error:
+            self._seen = state
+            return self._stay(error)
+        try:
             changes = self._engine.change("sync_file_rules", specs)
         except HeadraceError as error:
+            # It is tried again: the store may be away, or have a rule of that name until somebody deletes it.
+            return self._stay(error)
+        self._seen, self._said = state, ""
+        _log.info("Rules of %s: %d, of which %d changed.", self._path, len(specs), changes)
+        return True
+
+    def _stay(self, error: HeadraceError) -> bool:
+        if self._said != str(error):
+            self._said = str(error)
             _log.error(
                 "The rules of before stay, because of the rules in %s: %s", self._path, error
             )
-            return False
-        _log.info("Rules of %s: %d, of which %d changed.", self._path, len(specs), changes)
-        return True
+        return False

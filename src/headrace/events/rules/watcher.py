@@ -18,7 +18,7 @@ from headrace.engine.events.feed import Move
 from headrace.engine.rules.compiled import CompiledRule
 from headrace.engine.rules.evaluator import Evaluator, Key, Muted, Outcome
 from headrace.engine.rules.machine import Fired
-from headrace.engine.rules.observations import Happened, RunFacts, Spoke
+from headrace.engine.rules.observations import Happened, Looked, RunFacts, Spoke
 from headrace.engine.rules.records import Pending, Record, Watched, Written
 from headrace.errors import Gone
 from headrace.events.rules.facts import Facts
@@ -106,13 +106,14 @@ class Watcher:
         console: dict[str, None] = {}
         for move in moves:
             (metrics if move.what == "metrics" else console)[move.run_id] = None
+        spoke = metrics | console
         if self._steady() - self._swept >= _SWEEP_S:
             self._sweep(metrics, console)
         pending: list[Pending] = []
         while True:
             rows, more = self._events()
             ended = dict.fromkeys(_run_of(row) for row in rows if row.type in _ENDS)
-            self._see_moved(metrics | ended, console | ended)
+            self._see_moved(metrics | ended, console | ended, spoke)
             self._see_events(rows)
             if self._now - self._ticked >= _TICK_MS:
                 self._ticked = self._now
@@ -120,7 +121,7 @@ class Watcher:
             pending += self._save()
             if not more:
                 break
-            metrics, console = {}, {}
+            metrics, console, spoke = {}, {}, {}
         if self._steady() - self._pruned >= _PRUNE_S:
             self._prune()
         return pending
@@ -226,6 +227,13 @@ class Watcher:
             self._experiments = self._engine.ask("watched_rules").experiments
             self._evaluator.set_experiments(self._experiments)
             self._evaluator.begin(None, self._now)
+        elif row.type in ("experiment.deleted", "experiment.restored") and row.experiment_id:
+            # Its runs go with it, and come back with it, without events of their own.
+            known = self._facts.forget(row.experiment_id)
+            known |= self._evaluator.runs_of(row.experiment_id)
+            for run in self._facts.of(known).values():
+                if not run.alive:
+                    self._take(self._evaluator.end(run, self._now))
 
     def _chain(self, row: Row, data: dict[str, Any]) -> tuple[str, ...]:
         """Rules whose firings led to an event."""
@@ -236,7 +244,16 @@ class Watcher:
             return self._chains.get(name, (name,))
         return ()
 
-    def _see_moved(self, metrics: Iterable[str], console: Iterable[str]) -> None:
+    def _see_moved(
+        self, metrics: Iterable[str], console: Iterable[str], spoke: Iterable[str]
+    ) -> None:
+        """Look at runs.
+
+        Args:
+            metrics: Those whose metrics are looked at.
+            console: Those whose console output is.
+            spoke: Those that are known to have given a sign of life; others did if their metrics are new.
+        """
         runs = self._facts.of({*metrics, *console})
         recent = {
             name: run
@@ -245,13 +262,22 @@ class Watcher:
         }
         measured = [recent[one] for one in metrics if one in recent]
         printed = [recent[one] for one in console if one in recent]
-        if self._evaluator.listens:
-            for run in {run.run_id: run for run in (*measured, *printed)}.values():
-                self._take(self._evaluator.feed(Spoke(self._now, run), self._now))
+        heard: set[str] = set()
+        for name in spoke:
+            if name in recent:
+                self._hear(recent[name], heard)
         for seen in self._series.look(measured, self._now, self._steady()):
+            if type(seen) is Looked:
+                self._hear(seen.run, heard)
             self._take(self._evaluator.feed(seen, self._now))
         for line in self._output.look(printed, self._now):
             self._take(self._evaluator.feed(line, self._now))
+
+    def _hear(self, run: RunFacts, heard: set[str]) -> None:
+        """Take a run's sign of life in, once."""
+        if self._evaluator.listens and run.run_id not in heard:
+            heard.add(run.run_id)
+            self._take(self._evaluator.feed(Spoke(self._now, run), self._now))
 
     def _sweep(self, metrics: dict[str, None], console: dict[str, None]) -> None:
         """Look at what nobody told: metrics of other processes, signs of life without anything else."""
@@ -289,7 +315,9 @@ class Watcher:
     def _outcomes_written(self) -> list[Pending]:
         evaluator = self._evaluator
         states = {key: evaluator.groups[key] for key in evaluator.dirty if key in evaluator.groups}
-        record = Record(self._outcomes, states, self._gone, self._seq, self._experiments)
+        record = Record(
+            self._outcomes, states, self._gone, self._seq, self._experiments, evaluator.rules
+        )
         written: Written = self._engine.change("record_rules", record)
         for key, number in written.firing.items():
             state = evaluator.groups.get(key)

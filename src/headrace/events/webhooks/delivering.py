@@ -100,13 +100,15 @@ class Lanes:
     def use(self, webhooks: list[Listed]) -> None:
         """Send to these webhooks from now on, as they are now."""
         for gone in set(self._lanes) - {one.id for one in webhooks}:
-            self._lanes.pop(gone).close()
+            self._lanes[gone].close()
+            if not self._lanes[gone].busy:
+                del self._lanes[gone]
         for one in webhooks:
             lane = self._lanes.get(one.id)
             if lane is None:
                 self._lanes[one.id] = Lane(self, one)
             else:
-                lane.webhook = one
+                lane.open(one)
 
     def wake(self, numbers: frozenset[int] | list[int]) -> None:
         """These webhooks may have something to send."""
@@ -121,7 +123,7 @@ class Lanes:
         return [
             lane.webhook
             for lane in self._lanes.values()
-            if lane.failing_since is not None and lane.failing_since <= limit
+            if lane.failing_since is not None and lane.failing_since <= limit and not lane.closed
         ]
 
     @property
@@ -166,6 +168,7 @@ class Lane:
 
     Attributes:
         webhook: As it is now.
+        closed: It begins nothing more. It is kept while something is under way: opened again it knows that.
         failing_since: When failures began that no success followed, by the monotonic clock.
     """
 
@@ -181,7 +184,7 @@ class Lane:
         self._taking = False
         self._more = False  # there may be more in the database
         self._few = False  # there were few subjects when it looked last
-        self._closed = False
+        self.closed = False
 
     @property
     def busy(self) -> bool:
@@ -195,7 +198,19 @@ class Lane:
 
     def close(self) -> None:
         """Begin nothing more. What was not begun stays in the database as it is."""
-        self._closed = True
+        self.closed = True
+        self._drop_ready()
+
+    def open(self, webhook: Listed) -> None:
+        """Send to the webhook as it is now."""
+        self.webhook = webhook
+        if self.closed:
+            self.closed = False
+            self._failures, self.failing_since = 0, None
+            self.wake()
+
+    def _drop_ready(self) -> None:
+        self._held.difference_update(subject for subject, _ in self._ready)
         self._ready.clear()
 
     def release(self, subject: str) -> None:
@@ -205,7 +220,7 @@ class Lane:
         self._go()
 
     def _go(self) -> None:
-        if self._closed:
+        if self.closed:
             return
         limit = 1 if self._failures >= _PATIENCE else self._lanes.share
         while self._ready and self._sending < limit and not self._paused:
@@ -238,8 +253,8 @@ class Lane:
             self._more = True
         finally:
             self._taking = False
-            if self._closed:
-                self._ready.clear()
+            if self.closed:
+                self._drop_ready()
         self._go()
 
     async def _send_all(self, subject: str, deliveries: list[Pending]) -> None:
@@ -247,7 +262,7 @@ class Lane:
             for place, delivery in enumerate(deliveries):
                 result = await self._send(delivery)
                 settled = None
-                if result.state == PENDING or place + 1 == len(deliveries) or self._closed:
+                if result.state == PENDING or place + 1 == len(deliveries) or self.closed:
                     settled = Settled(self.webhook.id, subject, result.next_time)
                 self._lanes.report(self, result, settled)
                 if settled is not None:
@@ -294,7 +309,7 @@ class Lane:
     async def _pause(self) -> None:
         """Leave a target alone that does nothing but fail."""
         beyond = self._failures - _PATIENCE
-        if beyond >= 0 and not self._paused and not self._closed:
+        if beyond >= 0 and not self._paused and not self.closed:
             self._paused = True
             try:
                 await self._lanes.rest(min(2.0 ** min(beyond, 10), _LONGEST_PAUSE))
