@@ -83,11 +83,17 @@ class EventLog:
         with self._reading() as connection:
             end = ends(connection)
             trimmed = _trimmed(connection)
-            after = trimmed if after is None else after
-            _check_cursor(after, trimmed, end)
+            begin = trimmed if after is None else after
+            _check_cursor(begin, trimmed, end)
             if limit == 0:
-                return Stretch([], after, max(end.horizon, after), trimmed + 1)
-            rows, next = _look(connection, after, end.horizon, limit, chosen)
+                return Stretch([], begin, max(end.horizon, begin), trimmed + 1)
+            rows, next = _look(connection, begin, end.horizon, limit, chosen)
+            # Each statement saw another state: what was trimmed meanwhile is missing between the rows.
+            trimmed = _trimmed(connection)
+        if begin < trimmed:
+            if after is None:
+                return self.read(None, limit, chosen)
+            _check_cursor(begin, trimmed, end)
         return Stretch(rows, next, max(end.horizon, next), trimmed + 1)
 
     def first_since(self, moment: int) -> int:
@@ -309,7 +315,7 @@ def _where(chosen: EventFilter) -> tuple[str, list[Any]]:
         for prefix in chosen.prefixes:
             some.append("substr(subject, 1, ?) = ?")
             values.extend((len(prefix), prefix))
-        conditions.append(f"({' OR '.join(some)})")
+        conditions.append(_either(some))
     if chosen.experiments:
         conditions.append(among("experiment_id", sorted(chosen.experiments)))
     if chosen.actors:
@@ -321,3 +327,11 @@ def _where(chosen: EventFilter) -> tuple[str, list[Any]]:
         conditions.append("time < ?")
         values.append(chosen.until)
     return " AND ".join(conditions), values
+
+
+def _either(conditions: Sequence[str]) -> str:
+    """Conditions joined by OR, as a tree: SQLite takes no chain of a thousand."""
+    if len(conditions) <= 2:
+        return f"({' OR '.join(conditions)})"
+    half = len(conditions) // 2
+    return f"({_either(conditions[:half])} OR {_either(conditions[half:])})"
