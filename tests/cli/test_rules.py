@@ -111,6 +111,10 @@ def test_what_is_wrong_is_said(
         ("rules: [{name: a, when: {event: {types: run.faild}}}]", "rule 'a'.when.event: No event"),
         ("rules: [{nme: a}]", "rule 1"),
         ("rules: {", "is no YAML"),
+        ("[" * 3000, "is no YAML"),
+        ("name: 2024-99-99", "is no YAML"),
+        ("{name: a, when: {all: &x [{any: *x}]}}", "holds itself"),
+        ('{name: a, when: {silent: 5m}, description: "\\ud800"}', "no Unicode"),
         ("- 1", "a rule is a map of fields"),
         ("rules: 7", "rules are a list"),
         (

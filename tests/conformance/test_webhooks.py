@@ -14,6 +14,8 @@ from support.api import Api, unique
 from support.backend import Backend
 
 URL = "https://hooks.example.org/in"
+#: In events, which more may read than webhooks: the path of a chat's webhook is its password.
+SHOWN_URL = "https://hooks.example.org"
 PROMPT = {"entity": "PROMPT", "action": "CREATED"}
 VERSION = {"entity": "MODEL_VERSION", "action": "CREATED"}
 
@@ -130,16 +132,21 @@ def test_an_update_changes_what_it_names(api: Api, backend: Backend) -> None:
     assert (changed.format, changed.creation_time) == (made.format, made.creation_time)
     assert api.get_webhook(webhook_id=made.webhook_id).webhook == changed
     assert backend.events(f"webhook/{made.webhook_id}") == [
-        ("webhook.created", {"name": made.name, "url": URL, "types": ["run.*"]}),
+        ("webhook.created", {"name": made.name, "url": SHOWN_URL, "types": ["run.*"]}),
         (
             "webhook.updated",
             {
                 "name": made.name,
-                "before": {"name": made.name, "status": "ACTIVE", "url": URL, "types": ["run.*"]},
+                "before": {
+                    "name": made.name,
+                    "status": "ACTIVE",
+                    "url": SHOWN_URL,
+                    "types": ["run.*"],
+                },
                 "after": {
                     "name": "other",
                     "status": "DISABLED",
-                    "url": "https://other.example.org/",
+                    "url": "https://other.example.org",
                     "types": ["run.failed"],
                 },
             },

@@ -112,6 +112,13 @@ def test_the_allow_list_opens_hosts_and_networks() -> None:
     Targets(["::1"]).check_url("http://[::1]:99/")
 
 
+@pytest.mark.parametrize("host", ["10.0.0.1%25x", "127.0.0.1%", "[::1%25x"])
+def test_a_zone_does_not_give_an_address_a_name_of_the_allow_list(host: str) -> None:
+    end = "]" if host[0] == "[" else ""
+    with pytest.raises(InvalidParameter):
+        check(Targets(["*.example.org"]), f"http://{host}.example.org{end}/")
+
+
 def test_the_allow_list_opens_nothing_else() -> None:
     for allowed, url, found in (
         (["ci.example"], "https://ci.example.evil/", "10.0.0.1"),

@@ -234,6 +234,9 @@ def _is_address(host: str) -> bool:
 
 def _literal(host: str) -> Address | None:
     """The address that a host is written as, in any way that a resolver reads (``127.1``, ``0x7f000001``)."""
+    # With a zone, '10.0.0.1%x.example.org' would be an address that is named by '*.example.org'.
+    if "%" in host:
+        return None
     try:
         return addresses.parse(host)
     except ValueError:

@@ -183,7 +183,7 @@ _ALL = (
     ),
     EventType(
         "webhook.created", _WEBHOOK, "A webhook was made.",
-        {"name": "its name", "url": "its target, without credentials", "types": "what it asks for"},
+        {"name": "its name", "url": "its target's scheme and host", "types": "what it asks for"},
     ),
     EventType(
         "webhook.updated", _WEBHOOK, "A webhook was changed.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -121,6 +122,22 @@ def test_one_delivery_can_be_repeated(api: Api, target: Start, deliver: Start, e
     assert {one.id for one in there.received} == {done.delivery_id}
     (again,) = _wait(api, webhook_id, "delivered", 1)
     assert again.queued_time > done.queued_time
+
+
+def test_what_is_repeated_while_it_is_sent_does_not_wait_for_the_old_schedule(
+    api: Api, target: Start, deliver: Start, emit: Start
+) -> None:
+    answered = threading.Event()
+    there = target(lambda received: Answer(500, hold=answered))
+    webhook_id = _hook(api, there)
+    deliver(schedule=Schedule(delays=(3600.0,)))
+    emit(("run.created", "run/a"))
+    (sent,) = there.wait(1)
+    api.redeliver(delivery_id=sent.id)
+    there.answer = lambda received: Answer()
+    answered.set()
+    (done,) = _wait(api, webhook_id, "delivered", 1)
+    assert done.attempts == 1
 
 
 def test_a_range_a_span_and_what_was_parked_can_be_repeated(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import sqlalchemy as sa
@@ -268,5 +269,6 @@ def _differences(row: Any, values: Mapping[str, Any]) -> tuple[dict[str, Any], d
 
 
 def _shown_url(url: str) -> str:
-    """A URL as events show it. Its query may hold a token."""
-    return url.partition("?")[0]
+    """A URL as events show it, to all who read the log: path and query may be a token, as those of Slack are."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"

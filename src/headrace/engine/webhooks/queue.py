@@ -98,10 +98,15 @@ _EMPTIED = _Many(
     "WHERE webhook_queue.webhook_id = one.webhook AND webhook_queue.subject = one.subject "
     f"AND {_NONE_LEFT}",
 )
+# The time of the first that waits; one without was queued again meanwhile, and is due already.
+_FIRST_TIME = (
+    "COALESCE((SELECT d.next_time FROM webhook_delivery AS d WHERE d.webhook_id = webhook_queue.webhook_id "
+    "AND d.subject = webhook_queue.subject AND d.state = 0 ORDER BY d.seq LIMIT 1), webhook_queue.next_time)"
+)
 _POSTPONE = _Many(
-    "UPDATE webhook_queue SET next_time = ? WHERE webhook_id = ? AND subject = ?",
-    "UPDATE webhook_queue SET next_time = one.next_time FROM unnest(%s::bigint[], %s::bigint[], %s::text[]) "
-    "AS one (next_time, webhook, subject) "
+    f"UPDATE webhook_queue SET next_time = {_FIRST_TIME} WHERE webhook_id = ? AND subject = ?",
+    f"UPDATE webhook_queue SET next_time = {_FIRST_TIME} FROM unnest(%s::bigint[], %s::text[]) "
+    "AS one (webhook, subject) "
     "WHERE webhook_queue.webhook_id = one.webhook AND webhook_queue.subject = one.subject",
 )
 
@@ -252,7 +257,7 @@ def settle(
         _RESULT,
         sorted((_result_row(one) for one in results), key=lambda row: int(row[-2])),
     )
-    _many(connection, _POSTPONE, [(one.next_time, *one[:2]) for one in settled if one.next_time])
+    _many(connection, _POSTPONE, [one[:2] for one in settled if one.next_time])
     _many(connection, _EMPTIED, [one[:2] for one in settled if not one.next_time])
 
 

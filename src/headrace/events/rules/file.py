@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import msgspec
 import yaml
 
 from headrace.engine import Engine
@@ -32,9 +33,16 @@ def read_rules(path: Path) -> tuple[RuleSpec, ...]:
         document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except OSError as error:
         raise InvalidParameter(f"{path} cannot be read: {error.strerror or error}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # of dates, such as 2024-99-99
         raise InvalidParameter(f"{path} is no YAML: {' '.join(str(error).split())}.") from None
-    return parse_rules(document, str(path))
+    try:
+        found = parse_rules(document, str(path))
+        msgspec.json.encode(found)
+    except RecursionError:
+        raise InvalidParameter(f"{path} has something that holds itself.") from None
+    except UnicodeEncodeError:  # YAML may spell halves of characters: "\ud800"
+        raise InvalidParameter(f"{path} has a text that is no Unicode.") from None
+    return found
 
 
 class _Loader(yaml.SafeLoader):
@@ -69,17 +77,18 @@ class RuleFile:
             state = str(error)
         if state == self._seen:
             return False
+        self._seen = state
         try:
             specs = read_rules(self._path)
         except HeadraceError as error:
-            self._seen = state
             return self._stay(error)
         try:
             changes = self._engine.change("sync_file_rules", specs)
         except HeadraceError as error:
             # It is tried again: the store may be away, or have a rule of that name until somebody deletes it.
+            self._seen = ""
             return self._stay(error)
-        self._seen, self._said = state, ""
+        self._said = ""
         _log.info("Rules of %s: %d, of which %d changed.", self._path, len(specs), changes)
         return True
 
