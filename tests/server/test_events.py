@@ -260,6 +260,33 @@ def test_a_stopping_server_ends_streams_and_polls_at_once(started: Callable[...,
         assert answers[0]["events"] == []
 
 
+@pytest.mark.parametrize("after", [None, 0])
+def test_a_stopping_server_does_not_wait_for_a_listener_that_does_not_read(
+    after: int | None, started: Callable[..., Front]
+) -> None:
+    front = started("--no-access-log")
+    run_id = new_run(front)
+    with socket.socket() as lazy:
+        lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        lazy.connect(("127.0.0.1", httpx.URL(front.server.url).port))
+
+        def listen() -> None:
+            query = "" if after is None else f"?after={after}"
+            lazy.sendall(
+                f"GET {EVENTS}{query} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n".encode()
+            )
+            lazy.recv(100)
+
+        if after is None:
+            listen()
+        for number in range(20):  # 8 MB, and as much again for those who read
+            tags = [{"key": f"k{one}", "value": f"{number}" + "x" * 4_000} for one in range(100)]
+            assert front.post("runs/log-batch", run_id=run_id, tags=tags).status_code == 200
+        if after is not None:
+            listen()  # it never gets to where it could join
+        front.server.stop()
+
+
 def test_workers_and_other_processes_are_heard(
     started: Callable[..., Front], database_url: str
 ) -> None:
