@@ -195,14 +195,22 @@ class Hub:
             self._woken = False
             self._grown.clear()
             try:
-                await self._catch_up()
-            except Gone:  # trimmed while we slept
-                self.position = await self._in_thread(self._engine.log.end)
-                self._end_all("events were trimmed before they could be sent")
+                await self._follow_once()
             except HeadraceError as error:
                 _log.warning("The event log cannot be read: %s", error)
-                await asyncio.sleep(1)
-                self._grown.set()
+            except Exception:  # noqa: BLE001 - without this task nobody hears anything any more
+                _log.exception("The event log cannot be read; trying again.")
+            else:
+                continue
+            await asyncio.sleep(1)
+            self._grown.set()
+
+    async def _follow_once(self) -> None:
+        try:
+            await self._catch_up()
+        except Gone:  # trimmed while we slept
+            self.position = await self._in_thread(self._engine.log.end)
+            self._end_all("events were trimmed before they could be sent")
 
     async def _catch_up(self) -> None:
         if not self._subscribers:
