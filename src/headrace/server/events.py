@@ -449,9 +449,13 @@ class EventsHandler:
             after = int(given)
         await self._hub.begin()
         # Read before the answer begins, so that a cursor that is none is an error and not a stream.
-        first = Stretch([], self._hub.position, self._hub.position, 0)
         if after is not None:
             first = await self._read(after, _PAGE, chosen)
+        else:
+            # The hub may be behind what was committed before this request.
+            end: int = await self._bridge.wait(self._engine.run(self._engine.log.end))
+            now = max(end, self._hub.position)
+            first = Stretch([], now, now, 0)
 
         async def run(send: Send) -> None:
             await self._run(exchange, request, chosen, first, send)
