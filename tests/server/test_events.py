@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from cloudevents.core.bindings.http import HTTPMessage, from_structured_event
 from cloudevents.core.formats.json import JSONFormat
 
 from headrace.protocol.catalogue import EVENT_TYPES, document
 from support.front import Front
+from support.postgres import Postgres
 from support.sse import EVENTS, events, messages
 
 STREAM = {"Accept": "text/event-stream"}
@@ -258,6 +260,54 @@ def test_a_stopping_server_ends_streams_and_polls_at_once(started: Callable[...,
         # Far from the 30 s that requests under way are given.
         assert time.monotonic() - stopping < 15
         assert answers[0]["events"] == []
+
+
+def test_streams_go_on_when_the_log_can_be_read_again(
+    postgres: Postgres, started: Callable[..., Front]
+) -> None:
+    with postgres.database() as url, psycopg.connect(url, autocommit=True) as behind:
+        front = started(store=url)
+        run_id = new_run(front)
+        with stream(front) as response:
+            heard = messages(response)
+            next(heard)
+            next(heard)
+            behind.execute("ALTER TABLE event_log RENAME TO event_log_away")
+            tag(front, run_id, "key")
+            deadline = time.monotonic() + 30
+            while "cannot be read" not in front.server.output() and time.monotonic() < deadline:
+                time.sleep(0.02)
+            behind.execute("ALTER TABLE event_log_away RENAME TO event_log")
+            told = next(one for one in heard if one.data is not None)
+        assert told.data["type"] == "run.tags.set"
+        front.server.kill()  # its log has a traceback, as it should
+
+
+@pytest.mark.parametrize("after", [None, 0])
+def test_a_stopping_server_does_not_wait_for_a_listener_that_does_not_read(
+    after: int | None, started: Callable[..., Front]
+) -> None:
+    front = started("--no-access-log")
+    run_id = new_run(front)
+    with socket.socket() as lazy:
+        lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        lazy.connect(("127.0.0.1", httpx.URL(front.server.url).port))
+
+        def listen() -> None:
+            query = "" if after is None else f"?after={after}"
+            lazy.sendall(
+                f"GET {EVENTS}{query} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n".encode()
+            )
+            lazy.recv(100)
+
+        if after is None:
+            listen()
+        for number in range(20):  # 8 MB, and as much again for those who read
+            tags = [{"key": f"k{one}", "value": f"{number}" + "x" * 4_000} for one in range(100)]
+            assert front.post("runs/log-batch", run_id=run_id, tags=tags).status_code == 200
+        if after is not None:
+            listen()  # it never gets to where it could join
+        front.server.stop()
 
 
 def test_workers_and_other_processes_are_heard(

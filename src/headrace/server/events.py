@@ -42,6 +42,10 @@ _TAIL, _PAGE = 1_000, 2_000
 _KEEP_ALIVE_S = 15
 #: Bytes that wait for a listener that does not read; beyond that it is dropped.
 _WAITING = 1 << 20
+#: Seconds that a listener gets to read the last block when the server stops; then it is cut off.
+_PARTING_S = 1.0
+#: Seconds between two looks while an open transaction holds back what the hub has passed already.
+_HELD_S = 0.05
 _HELLO = b": headrace\nretry: 1000\n\n"
 #: What Granian's `send` returns when there is nothing to wait for.
 _SENT = "PyEmptyAwaitable"
@@ -84,6 +88,7 @@ class Hub:
         self._engine = engine
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="headrace-tail")
         self._subscribers: dict[Subscriber, int] = {}
+        self._streams: set[_Connection] = set()
         self._numbers = itertools.count()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._grown = asyncio.Event()
@@ -91,7 +96,7 @@ class Hub:
         self._moves: dict[Move, None] = {}
         self._leave: Callable[[], None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._closed = False
+        self._closed: str | None = None  # why
         #: Number up to which subscribers were told; -1 while nobody is there.
         self.position = -1
 
@@ -102,7 +107,7 @@ class Hub:
 
     async def begin(self) -> None:
         """Make sure that the hub reads, so that there is a position to join at."""
-        if self._closed:
+        if self._closed is not None:
             raise Unavailable("The server is stopping; connect again in a moment.")
         if self._leave is None:
             self._loop = asyncio.get_running_loop()
@@ -123,6 +128,9 @@ class Hub:
             subscriber: Who.
             position: The number; not less than the hub's, which does not go back for anybody.
         """
+        if self._closed is not None:
+            subscriber.end(self._closed)
+            return
         subscriber.position = position
         self._subscribers[subscriber] = next(self._numbers)
 
@@ -130,15 +138,33 @@ class Hub:
         """Tell somebody no more."""
         self._subscribers.pop(subscriber, None)
 
+    def begin_stream(self, connection: _Connection) -> None:
+        """Note a stream, which may not be there yet where it can join."""
+        self._streams.add(connection)
+        if self._closed is not None:
+            self._part((connection,), self._closed)
+
+    def end_stream(self, connection: _Connection) -> None:
+        """Forget a stream that is over."""
+        self.leave(connection)
+        self._streams.discard(connection)
+
     def close(self, reason: str = "the server is stopping") -> None:
-        """End all subscriptions, and read no more. New ones are refused."""
-        self._closed = True
+        """End all streams and polls, and read no more. New ones are refused."""
+        self._closed = reason
         if self._leave is not None:
             self._leave()
         for task in self._tasks:
             task.cancel()
         self._end_all(reason)
+        self._part(tuple(self._streams), reason)
         self._thread.shutdown(wait=False)
+
+    def _part(self, streams: tuple[_Connection, ...], reason: str) -> None:
+        """End streams, and those whose peer does not read soon without it."""
+        for one in streams:
+            one.end(reason)
+            asyncio.get_running_loop().call_later(_PARTING_S, one.cut)
 
     def _end_all(self, reason: str) -> None:
         for subscriber in list(self._subscribers):
@@ -169,14 +195,22 @@ class Hub:
             self._woken = False
             self._grown.clear()
             try:
-                await self._catch_up()
-            except Gone:  # trimmed while we slept
-                self.position = await self._in_thread(self._engine.log.end)
-                self._end_all("events were trimmed before they could be sent")
+                await self._follow_once()
             except HeadraceError as error:
                 _log.warning("The event log cannot be read: %s", error)
-                await asyncio.sleep(1)
-                self._grown.set()
+            except Exception:  # noqa: BLE001 - without this task nobody hears anything any more
+                _log.exception("The event log cannot be read; trying again.")
+            else:
+                continue
+            await asyncio.sleep(1)
+            self._grown.set()
+
+    async def _follow_once(self) -> None:
+        try:
+            await self._catch_up()
+        except Gone:  # trimmed while we slept
+            self.position = await self._in_thread(self._engine.log.end)
+            self._end_all("events were trimmed before they could be sent")
 
     async def _catch_up(self) -> None:
         if not self._subscribers:
@@ -251,11 +285,26 @@ class _Connection(Subscriber):
         self._waiting: list[bytes] = []
         self._size = 0
         self._sending: asyncio.Task[None] | None = None
-        self._ended = False
+        #: Nothing is pushed any more, though it may not be sent yet.
+        self.ended = False
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
+    @property
+    def blocked(self) -> bool:
+        """Whether the peer has not read all that was sent."""
+        return self._sending is not None
+
+    async def write(self, data: bytes) -> None:
+        """Push, and wait until the peer has read, or nobody waits for it any more."""
+        self.push(data)
+        sending = self._sending
+        if sending is not None:
+            await asyncio.wait((sending, self.over), return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                sending.result()
+
     def push(self, data: bytes) -> None:
-        if self._ended:
+        if self.ended:
             return
         if self._sending is not None:
             self._waiting.append(data)
@@ -277,8 +326,8 @@ class _Connection(Subscriber):
             self._size = 0
             await self._send({"type": "http.response.body", "body": data, "more_body": True})
         self._sending = None
-        if self._ended and not self.over.done():
-            self.over.set_result(None)
+        if self.ended:
+            self.cut()
 
     def keep_alive(self, position: int) -> None:
         if self._sending is None:
@@ -286,20 +335,25 @@ class _Connection(Subscriber):
             self.push(b":\nid: %d\n\n" % max(position, self.position))
 
     def end(self, reason: str) -> None:
-        if self._ended:
+        if self.ended:
             return
         last = b"event: end\ndata: " + encode({"reason": reason}) + b"\n\n"
         if self._sending is None:
             self.push(last)
         else:
             self._waiting.append(last)
-        self._ended = True
-        if self._sending is None and not self.over.done():
+        self.ended = True
+        if self._sending is None:
+            self.cut()
+
+    def cut(self) -> None:
+        """Wait no longer for the peer."""
+        if not self.over.done():
             self.over.set_result(None)
 
     def stop(self) -> None:
         """The peer is gone."""
-        self._ended = True
+        self.ended = True
         if self._sending is not None:
             self._sending.cancel()
 
@@ -369,9 +423,12 @@ class EventsHandler:
                     found.rows, self._engine.log.source,
                     next=found.next, last=found.last, oldest=found.oldest,
                 )  # fmt: skip
-            after = found.next
             if found.next < max(found.last, self._hub.position):
+                if found.next == after:
+                    await asyncio.sleep(_HELD_S)
+                after = found.next
                 continue
+            after = found.next
             poll = _Poll(chosen)
             self._hub.join(poll, found.next)
             try:
@@ -392,9 +449,13 @@ class EventsHandler:
             after = int(given)
         await self._hub.begin()
         # Read before the answer begins, so that a cursor that is none is an error and not a stream.
-        first = Stretch([], self._hub.position, self._hub.position, 0)
         if after is not None:
             first = await self._read(after, _PAGE, chosen)
+        else:
+            # The hub may be behind what was committed before this request.
+            end: int = await self._bridge.wait(self._engine.run(self._engine.log.end))
+            now = max(end, self._hub.position)
+            first = Stretch([], now, now, 0)
 
         async def run(send: Send) -> None:
             await self._run(exchange, request, chosen, first, send)
@@ -415,26 +476,30 @@ class EventsHandler:
     ) -> None:
         gone = asyncio.ensure_future(_disconnected(exchange.receive))
         connection = _Connection(chosen, request.signals, send)
+        self._hub.begin_stream(connection)
         try:
-            await _write(send, _HELLO)
+            await connection.write(_HELLO)
             source = self._engine.log.source
-            while True:
+            while not (gone.done() or connection.ended):
                 if found.rows:
-                    await _write(send, b"".join([frame(row, source) for row in found.rows]))
-                if found.next >= self._hub.position or gone.done():
+                    await connection.write(b"".join([frame(row, source) for row in found.rows]))
+                if found.next >= self._hub.position:
                     break
-                found = await self._read(found.next, _PAGE, chosen)
-            if not gone.done():
+                before, found = found.next, await self._read(found.next, _PAGE, chosen)
+                if found.next == before:
+                    await asyncio.sleep(_HELD_S)
+            if not (gone.done() or connection.ended):
                 # Where it joins, even when nothing passed its filter, or nothing happens for long.
                 connection.push(b"id: %d\n\n" % found.next)
                 self._hub.join(connection, found.next)
             await asyncio.wait((gone, connection.over), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._hub.leave(connection)
+            self._hub.end_stream(connection)
+            blocked = connection.blocked
             connection.stop()
             listening = not gone.done()
             gone.cancel()
-        if listening:
+        if listening and not blocked:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
@@ -468,10 +533,6 @@ def event_routes(
     """The handlers that take the place of the operation's own."""
     handler = EventsHandler(engine, hub, bridge, authorise)
     return {path: {method: handler} for method, path in _OPERATION.routes()}
-
-
-async def _write(send: Send, data: bytes) -> None:
-    await send({"type": "http.response.body", "body": data, "more_body": True})
 
 
 def _disconnected(receive: Callable[[], Awaitable[Any]]) -> Coroutine[Any, Any, None]:

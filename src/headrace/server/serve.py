@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from granian._granian import SocketHolder
 from granian.constants import HTTPModes, Interfaces
@@ -30,11 +30,16 @@ from granian.server import embed, mp
 from headrace.errors import InvalidParameter
 from headrace.server.settings import Settings
 
+if TYPE_CHECKING:
+    from headrace.server.app import App
+
 _log = logging.getLogger("headrace.server")
 
 _BACKLOG = 1024
 #: A stopping server waits so many seconds for the requests that it accepted.
 GRACE_SECONDS = 30.0
+#: Once all are answered it waits so many seconds for peers to read their answers.
+_READ_SECONDS = 5.0
 _HTTP1 = HTTP1Settings(header_read_timeout=30_000, max_buffer_size=1024 * 1024)
 _COMMON: dict[str, Any] = {
     "interface": Interfaces.ASGI,
@@ -156,7 +161,9 @@ async def _serve_alone(
     app.end_streams()
     if not serving.done():
         server.stop()  # type: ignore[no-untyped-call]
+        cutting = loop.create_task(_cut_off(app))
         await asyncio.wait((serving,), timeout=GRACE_SECONDS)
+        cutting.cancel()
     waiting.cancel()
     if serving.done():
         serving.result()
@@ -164,6 +171,19 @@ async def _serve_alone(
     _log.warning("Stopped with %d requests unanswered after %g s.", app.in_flight, GRACE_SECONDS)
     app.close()
     os._exit(1)  # the threads of those requests would keep the process
+
+
+async def _cut_off(app: App) -> None:
+    """End a stopping process that has answered every request, though a peer does not read its answer.
+
+    Granian waits for such a peer without end, and has no way to close its connection.
+    """
+    idle, step = 0.0, 0.25
+    while idle < _READ_SECONDS:
+        await asyncio.sleep(step)
+        idle = 0.0 if app.in_flight else idle + step
+    app.close()
+    leave(0)
 
 
 class _Supervisor(mp.MPServer):
@@ -251,11 +271,13 @@ def _load_worker(settings: Settings, loaded: Any) -> Any:
     if parent is not None:
         threading.Thread(target=_stop_with, args=(parent,), daemon=True).start()
     app = build(settings)
+    cutting: list[asyncio.Task[None]] = []  # the loop itself keeps no task alive
 
     def stop() -> None:
         # Granian waits for answers under way, and streams do not end by themselves. It has its own handler
         # for both signals; the one for SIGINT stays.
         app.end_streams()
+        cutting.append(asyncio.get_running_loop().create_task(_cut_off(app)))
         os.kill(os.getpid(), signal.SIGINT)
 
     def started() -> None:
