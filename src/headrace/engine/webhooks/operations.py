@@ -148,6 +148,7 @@ class WebhookOperations(SessionBase, Webhooks):
             webhook_id,
             {"name": draft.name, "url": _shown_url(url), "types": list(wants.all_types())},
         )
+        self.write_events()  # its number is needed: the webhook gets what comes after
         own = sa.select(sa.func.max(schema.event.c.seq)).where(
             schema.event.c.subject == f"webhook/{webhook_id}"
         )
