@@ -144,6 +144,10 @@ class Unavailable(HeadraceError):
     status = 503
 
 
+class StoreClosed(Unavailable):
+    """The store was closed here; waiting does not help."""
+
+
 class SchemaMismatch(HeadraceError):
     """The database has another schema than this version of headrace works with."""
 

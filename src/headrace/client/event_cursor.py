@@ -9,7 +9,7 @@ from collections import deque
 import msgspec
 
 from headrace.entities import Event
-from headrace.errors import InvalidParameter
+from headrace.errors import InvalidParameter, StoreClosed
 from headrace.protocol.cloudevents import event_of
 from headrace.protocol.events import EventPage, ListEvents
 
@@ -81,8 +81,8 @@ class Cursor:
         self.ready.extend(map(event_of, page.events))
 
     def failed(self, error: Exception) -> float:
-        """Seconds to wait before asking again; raises the error where nobody follows."""
-        if not self._follow:
+        """Seconds to wait before asking again; raises the error where nobody follows, or waiting is no use."""
+        if not self._follow or isinstance(error, StoreClosed):
             raise error
         self._tries += 1
         if self._tries == 3:

@@ -35,7 +35,7 @@ class EventStream:
 
     Raises, while it is read:
         Gone: What comes next was removed from the log, or the store is another one.
-        Unavailable: The store cannot be reached, and the stream does not follow.
+        Unavailable: The store cannot be reached, and the stream does not follow; or the client was closed.
     """
 
     def __init__(self, store: Store, cursor: Cursor) -> None:
@@ -140,7 +140,8 @@ class EventCalls(ClientBase):
         until: int | datetime.datetime | None = None,
         follow: bool = True,
     ) -> AsyncEventStream:
-        """Follow the event log in asyncio; arguments and errors as for `events`."""
+        """Follow the event log in asyncio; arguments and errors as for `events`, but *now* is when the first
+        event is asked for."""
         from headrace.client.async_events import (
             AsyncEventStream,  # loads HTTP, which others may not need
         )

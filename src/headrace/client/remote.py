@@ -14,7 +14,14 @@ import httpx
 import msgspec
 
 from headrace.client.transport import base_url, open_http
-from headrace.errors import HeadraceError, InternalError, Unavailable, Unsupported, from_wire
+from headrace.errors import (
+    HeadraceError,
+    InternalError,
+    StoreClosed,
+    Unavailable,
+    Unsupported,
+    from_wire,
+)
 from headrace.protocol.artifacts import Artifacts
 from headrace.protocol.operation import NATIVE_PREFIXES, Operation
 from headrace.protocol.store import Store
@@ -90,7 +97,7 @@ class RemoteStore(Store, Artifacts):
                     self._http = open_http(self._uri, self._retries)
                     self._pid = os.getpid()
         if self._http is None:
-            raise Unavailable(f"The store at {self.uri} is closed; open it again.")
+            raise StoreClosed(f"The store at {self.uri} is closed; open it again.")
         return self._http
 
     def call(self, operation: Operation, request: Any) -> Any:

@@ -8,7 +8,7 @@ import threading
 from typing import Any
 
 from headrace.client.environment import setting
-from headrace.errors import Unavailable
+from headrace.errors import StoreClosed
 from headrace.protocol.operation import Operation
 from headrace.protocol.store import Store
 
@@ -140,7 +140,7 @@ class _Handle(Store):
 
     def call(self, operation: Operation, request: Any) -> Any:
         if self._closed:
-            raise Unavailable(f"The store {self.uri} is closed; open it again.")
+            raise StoreClosed(f"The store {self.uri} is closed; open it again.")
         if self._pid != os.getpid():
             self._pid = os.getpid()
             self._engine, self._generation = _shared.acquire(self._key)

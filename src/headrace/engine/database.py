@@ -20,7 +20,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.pool import QueuePool
 
 from headrace.engine.forks import forks
-from headrace.errors import InvalidParameter, SchemaMismatch, Unavailable
+from headrace.errors import InvalidParameter, SchemaMismatch, StoreClosed, Unavailable
 
 #: Reads that may run at once, and on PostgreSQL writes.
 CONNECTIONS = 16
@@ -157,7 +157,7 @@ class Database:
     def _open(self, engine: sa.Engine) -> sa.Engine:
         # SQLAlchemy would connect anew, and nobody would close that connection.
         if self._closed:
-            raise Unavailable("The store is closed; open it again.")
+            raise StoreClosed("The store is closed; open it again.")
         return engine
 
 

@@ -29,7 +29,7 @@ from headrace.engine.webhooks.guard import Guard
 from headrace.engine.webhooks.redelivery import Redelivery
 from headrace.engine.webhooks.secrets import Secrets
 from headrace.engine.writer import GroupWriter
-from headrace.errors import Unavailable, Unsupported
+from headrace.errors import StoreClosed, Unavailable, Unsupported
 from headrace.protocol.operation import Operation
 from headrace.protocol.store import Store
 
@@ -190,7 +190,7 @@ class Engine(Store):
         try:
             return self._pool.submit(function, *arguments)
         except RuntimeError:
-            raise Unavailable("The store is closed; open it again.") from None
+            raise StoreClosed("The store is closed; open it again.") from None
 
     def transact(self, work: Callable[[sa.Connection], tuple[Any, Callable[[], None]]]) -> Any:
         """Run work in a write transaction; its result, once that is durable."""

@@ -17,7 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from headrace.engine.database import Database, execute_sqlite, translated
-from headrace.errors import Unavailable
+from headrace.errors import StoreClosed
 
 #: A piece of work gets the connection and returns its result and what to do after the commit.
 Work = Callable[[sa.Connection], tuple[Any, Callable[[], None]]]
@@ -54,7 +54,7 @@ class GroupWriter:
         future: Future[Any] = Future()
         with self._lock:
             if self._closed:
-                raise Unavailable("The store is closed; open it again.")
+                raise StoreClosed("The store is closed; open it again.")
             self._queue.put((work, future))
         return future
 
