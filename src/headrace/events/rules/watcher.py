@@ -45,6 +45,8 @@ _OLD_MS = 86_400_000
 _PAST_MS = 600_000
 _RULE_CHANGES = frozenset(("rule.created", "rule.updated", "rule.deleted"))
 _EXPERIMENT_CHANGES = frozenset(("experiment.created", "experiment.renamed", "experiment.purged"))
+#: An experiment's runs go with it, and come back with it, without events of their own.
+_EXPERIMENT_GOES = frozenset(("experiment.deleted", "experiment.restored"))
 _ENDS = frozenset(
     ("run.finished", "run.failed", "run.killed", "run.deleted", "run.purged", "run.lost")
 )
@@ -227,8 +229,7 @@ class Watcher:
             self._experiments = self._engine.ask("watched_rules").experiments
             self._evaluator.set_experiments(self._experiments)
             self._evaluator.begin(None, self._now)
-        elif row.type in ("experiment.deleted", "experiment.restored") and row.experiment_id:
-            # Its runs go with it, and come back with it, without events of their own.
+        elif row.type in _EXPERIMENT_GOES and row.experiment_id:
             known = self._facts.forget(row.experiment_id)
             known |= self._evaluator.runs_of(row.experiment_id)
             for run in self._facts.of(known).values():
@@ -348,7 +349,7 @@ class Watcher:
 
 def _wanted(rules: Sequence[CompiledRule]) -> EventFilter | None:
     """The events that must be read; None for all."""
-    types = set(_RULE_CHANGES | _EXPERIMENT_CHANGES)
+    types = set(_RULE_CHANGES | _EXPERIMENT_CHANGES | _EXPERIMENT_GOES)
     if rules:
         types |= _CHANGES
     for rule in rules:
