@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,20 @@ def check(
         for one in wanted:
             del one["files"]
     if found not in wanted:
+        differing = {
+            key: (_lacks(found[key], value), _lacks(value, found[key]))
+            for key, value in wanted[0].items()
+            if found[key] != value
+        }
+        print("lacks, and has besides:", differing)
         assert found == wanted[0], f"run {run_id}, of which {accepted} calls returned"
+
+
+def _lacks(these: Any, those: Any) -> list[Any]:
+    """The first of those that are not among these, or are there less often."""
+    count = Counter(those.items() if isinstance(those, dict) else those)
+    count.subtract(these.items() if isinstance(these, dict) else these)
+    return [one for one, times in count.items() if times > 0][:10]
 
 
 def environment(journals: Path, **settings: str) -> dict[str, str]:
