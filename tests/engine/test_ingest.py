@@ -42,7 +42,7 @@ from headrace.protocol.ingest import (
     WriteConsole,
 )
 from headrace.protocol.operation import operations_of
-from headrace.protocol.runs import LogBatch, MetricPoint
+from headrace.protocol.runs import GetRun, LogBatch, MetricPoint
 from headrace.protocol.store import Store
 from support.batches import Journal, interleaved, line, new_writer
 
@@ -318,6 +318,34 @@ def test_a_batch_of_metrics_takes_few_statements(database_url: str) -> None:
         shown = [one for one in statements if not one.startswith(told)]
         assert len(shown) <= 5, shown
         assert len(history(engine, runs[2], "c")) == 100
+    finally:
+        engine.close()
+
+
+def test_params_and_tags_in_turn_take_few_statements(database_url: str) -> None:
+    engine = Engine(database_url, artifact_root="file:///nowhere", compact=False)
+    try:
+        runs = [new_writer() for _ in range(2)]
+        journal = Journal()
+        engine.ingest(journal.batch(steps=[StartRun(run_id=run) for run in runs]))
+        steps: list[Any] = []
+        for number in range(100):
+            pair = (KeyValue(key=f"k{number}", value=str(number)),)
+            for run in runs:
+                steps += [LogParams(run_id=run, params=pair), SetTags(run_id=run, tags=pair)]
+        statements: list[str] = []
+
+        def count(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+            statements.append(statement)
+
+        sa.event.listen(engine._database._writes, "before_cursor_execute", count)
+        answer = engine.ingest(journal.batch(steps=steps))
+        assert answer.rejected == ()
+        assert len(statements) <= 40, statements
+        for run in runs:
+            data = engine.get_run(GetRun(run_id=run)).run.data
+            assert data.params == {f"k{number}": str(number) for number in range(100)}
+            assert data.tags["k99"] == "99"
     finally:
         engine.close()
 

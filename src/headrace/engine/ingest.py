@@ -108,8 +108,8 @@ class IngestOperations(
                 self._start_run(step, found, rejected)
         self._record(prepared.points, found, rejected)
         steps = (step for step in batch.operations if not isinstance(step, StartRun))
-        for (_, run_id), group in itertools.groupby(steps, _kind_and_run):
-            self._carry_out(run_id, list(group), found, rejected)
+        for run_id, group in _grouped(steps):
+            self._carry_out(run_id, group, found, rejected)
         alive = [found[one] for one in dict.fromkeys(batch.alive) if one in found]
         alive = [run for run in alive if _active(run)]
         if alive:
@@ -239,7 +239,7 @@ class IngestOperations(
         found: dict[str, RunRow],
         rejected: Rejected,
     ) -> None:
-        """Carry out steps of one kind that follow each other on one run."""
+        """Carry out steps of one kind on one run."""
         try:
             run = _usable(found, run_id)
         except REFUSALS as error:
@@ -331,6 +331,26 @@ def _kind(step: AnyStep) -> str:
 
 def _kind_and_run(step: AnyStep) -> tuple[str, str]:
     return _kind(step), step.run_id
+
+
+def _grouped(steps: Iterable[AnyStep]) -> Iterator[tuple[str, list[AnyStep]]]:
+    """The run and the steps that can be carried out together, of one kind on one run.
+
+    Params and tags do not see each other, so those of a stretch without other steps are gathered: a run that
+    logs them in turn would else cost several statements for each of them.
+    """
+    for commute, stretch in itertools.groupby(
+        steps, lambda step: isinstance(step, LogParams | SetTags)
+    ):
+        if commute:
+            gathered: dict[tuple[str, str], list[AnyStep]] = {}
+            for step in stretch:
+                gathered.setdefault(_kind_and_run(step), []).append(step)
+            groups: Iterable[tuple[tuple[str, str], Iterable[AnyStep]]] = gathered.items()
+        else:
+            groups = itertools.groupby(stretch, _kind_and_run)
+        for (_, run_id), group in groups:
+            yield run_id, list(group)
 
 
 def _whole(step: AnyStep) -> str:

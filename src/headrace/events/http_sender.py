@@ -9,7 +9,8 @@ from http import HTTPStatus
 
 import httpcore
 
-from headrace.events.dialing import CheckedBackend, Dialer, Target
+from headrace.events.dialing import Dialer, Target
+from headrace.events.http_connections import CheckedBackend
 from headrace.events.outgoing import ANSWER_BYTES, Outcome, Outgoing
 
 #: Connections that are kept alive, all targets together.

@@ -13,6 +13,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import msgspec
@@ -21,9 +22,11 @@ from headrace.errors import InvalidParameter
 from headrace.events import addresses
 from headrace.events.addresses import Address, Network
 from headrace.events.dialing import PORTS, Checked, Dialer, NotAllowed, Target, default_tls, explain
-from headrace.events.http_sender import HttpSender
-from headrace.events.mail_sender import MailSender
 from headrace.events.outgoing import Outcome, Outgoing
+
+if TYPE_CHECKING:
+    from headrace.events.http_sender import HttpSender
+    from headrace.events.mail_sender import MailSender
 
 #: Addresses of a host: ``await resolve(host, port)``; raises OSError when it has none.
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -267,10 +270,27 @@ class Sender:
             tls: Whose certificates are good; default: the system's and Mozilla's.
         """
         self._timeout = timeout
-        dial = Dialer(targets.check)
-        context = tls or default_tls()
-        self._http = HttpSender(dial, context)
-        self._mail = MailSender(dial, context)
+        self._dialer = Dialer(targets.check)
+        self._given_tls = tls
+        self._http: HttpSender | None = None
+
+    # What is below is imported, and certificates are read, when there is something to send: most servers
+    # of a laptop never do, and would start slower for it.
+
+    @functools.cached_property
+    def _tls(self) -> ssl.SSLContext:
+        return self._given_tls or default_tls()
+
+    def _sender(self, target: Target) -> HttpSender | MailSender:
+        if target.mail:
+            from headrace.events.mail_sender import MailSender
+
+            return MailSender(self._dialer, self._tls)
+        if self._http is None:
+            from headrace.events.http_sender import HttpSender
+
+            self._http = HttpSender(self._dialer, self._tls)
+        return self._http
 
     async def send(self, outgoing: Outgoing) -> Outcome:
         """Send a message once.
@@ -282,8 +302,7 @@ class Sender:
         try:
             async with asyncio.timeout(self._timeout):
                 target = parse_url(outgoing.url)
-                sender = self._mail if target.mail else self._http
-                outcome = await sender.send(target, outgoing)
+                outcome = await self._sender(target).send(target, outgoing)
         except TimeoutError:
             outcome = Outcome(error=f"It took longer than {self._timeout:g} s.")
         except InvalidParameter as error:
@@ -295,4 +314,5 @@ class Sender:
 
     async def close(self) -> None:
         """Close the connections that are kept alive."""
-        await self._http.close()
+        if self._http is not None:
+            await self._http.close()

@@ -159,7 +159,9 @@ if __name__ == "__main__":
         check=False,
         timeout=120,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    # What takes longer than a second says so.
+    said = [line for line in done.stderr.splitlines() if "sending" not in line]
+    assert (done.returncode, said) == (0, [])
     assert steps_of(client, RUN, "parent") == list(range(200))
     for number in range(3):
         assert steps_of(client, RUN, f"child-{number}") == list(range(100)), number

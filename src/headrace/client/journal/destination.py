@@ -59,6 +59,10 @@ class Route(Protocol):
         """What the store calls a run."""
 
 
+#: What a server answers that does not have an operation.
+_LACKS = (EndpointNotFound, MethodNotAllowed, NotFound, Unsupported)
+
+
 class Destination:
     """A store that is opened when it is needed.
 
@@ -106,17 +110,25 @@ class Destination:
         Returns:
             The position it has reached; ``start`` if it does not say.
         """
-        beat = Batch(writer=writer, start=start, end=start)
         if self.native is not False:
+            beat = Batch(writer=writer, start=start, end=start)
             try:
-                answer: Ingested = self.ask(Ingest.ingest, beat)
-            except (EndpointNotFound, MethodNotAllowed, NotFound, Unsupported) as error:
+                position = self._beat(beat)
+            except _LACKS as error:
                 self._check_tracking(error)
-                self.native = False
-            else:
-                self.native = True
-                return answer.position
+                # Once more: it may have been a proxy that answered, before the server was there.
+                try:
+                    position = self._beat(beat)
+                except _LACKS:
+                    self.native = False
+                    return start
+            self.native = True
+            return position
         return start
+
+    def _beat(self, beat: Batch) -> int:
+        answer: Ingested = self.ask(Ingest.ingest, beat)
+        return answer.position
 
     def _check_tracking(self, cause: Exception) -> None:
         """Anything may answer at an address; data go only to what speaks MLflow's protocol."""
@@ -124,13 +136,7 @@ class Destination:
 
         try:
             self.ask(Experiments.search_experiments, SearchExperiments(max_results=1))
-        except (
-            EndpointNotFound,
-            MethodNotAllowed,
-            NotFound,
-            Unsupported,
-            InvalidParameter,
-        ) as error:
+        except (*_LACKS, InvalidParameter) as error:
             raise Unavailable(
                 f"{self.shown} is no tracking server ({error.message}). Check the tracking URI."
             ) from cause

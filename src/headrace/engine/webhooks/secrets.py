@@ -13,11 +13,13 @@ import os
 import secrets
 import threading
 from pathlib import Path
-
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from typing import TYPE_CHECKING
 
 from headrace.engine.database import Database
 from headrace.errors import InvalidState
+
+if TYPE_CHECKING:  # imported when there is a secret: it takes longer than opening a store
+    from cryptography.fernet import Fernet, MultiFernet
 
 _VARIABLES = ("HEADRACE_SECRETS_KEY", "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY")
 _ADVICE = (
@@ -50,6 +52,8 @@ class Secrets:
         Raises:
             InvalidState: There is no key, or none that it was encrypted with.
         """
+        from cryptography.fernet import InvalidToken
+
         try:
             return self._fernet(make=False).decrypt(token).decode()
         except InvalidToken:
@@ -64,10 +68,14 @@ class Secrets:
                 keys = [*_from_environment(), *self._from_file(make)]
                 if not keys:
                     raise InvalidState(f"This store has no key to keep secrets with. {_ADVICE}")
+                from cryptography.fernet import MultiFernet
+
                 self._keys = MultiFernet(keys)
             return self._keys
 
     def _from_file(self, make: bool) -> list[Fernet]:
+        from cryptography.fernet import Fernet
+
         file = self._file
         if file is None:
             return []
@@ -88,6 +96,8 @@ def _from_environment() -> list[Fernet]:
     name = next((name for name in _VARIABLES if os.environ.get(name)), None)
     if name is None:
         return []
+    from cryptography.fernet import Fernet
+
     try:
         return [Fernet(key.strip()) for key in os.environ[name].split(",") if key.strip()]
     except ValueError:  # it must not be shown

@@ -25,7 +25,6 @@ from headrace.engine.webhooks.queue import (
     Settled,
 )
 from headrace.errors import HeadraceError
-from headrace.events import formats
 from headrace.events.outgoing import Outcome, Outgoing
 from headrace.events.webhooks.hooks import Listed
 from headrace.events.webhooks.retries import Schedule
@@ -327,6 +326,8 @@ async def attempt(post: Post, hook: Any, delivery: Pending, began: float) -> Out
         began: Seconds since the Unix epoch.
     """
     try:
+        from headrace.events import formats  # takes a while: when something is sent
+
         outgoing = formats.build(hook, delivery.event.encode(), delivery.uuid, began)
     except HeadraceError as error:
         return Outcome(error=error.message, final=True)

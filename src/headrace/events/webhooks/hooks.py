@@ -13,7 +13,6 @@ from headrace.engine.webhooks.guard import Draft, with_credentials
 from headrace.engine.webhooks.secrets import Secrets
 from headrace.engine.webhooks.wants import Wants, decode_wants
 from headrace.errors import HeadraceError
-from headrace.events import formats
 from headrace.events.outgoing import Hook
 from headrace.events.targets import Targets
 from headrace.protocol.cloudevents import Row
@@ -108,6 +107,8 @@ def checker(targets: Targets) -> Any:
 
     def check(draft: Draft) -> None:
         targets.check_url(draft.url)
+        from headrace.events import formats  # takes a while: when a webhook is made
+
         formats.check(
             Hook(
                 name=draft.name,
