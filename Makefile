@@ -73,5 +73,5 @@ $(RUNTIME): | $(PY)
 	@rm -f $(VENV)/.runtime-* && touch $@
 
 $(DEV): $(RUNTIME)
-	$(PIP) install $(CONSTRAINTS) --editable '.[postgres,images,nats]' --group dev --group demo
+	$(PIP) install $(CONSTRAINTS) --editable '.[postgres,images,nats,pyfunc,sklearn,pytorch,onnx,lightgbm,keras,transformers,signing,evaluate]' --group dev --group demo
 	@rm -f $(VENV)/.dev-* && touch $@

@@ -155,6 +155,18 @@ class SchemaMismatch(HeadraceError):
     status = 500
 
 
+class InvalidModel(InvalidParameter):
+    """A model folder, or a file of it, is not what it should be; nothing of it was run."""
+
+
+class PolicyViolation(PermissionDenied):
+    """The loader's policy forbids opening this model; nothing of it was opened."""
+
+
+class GuardRefused(PermissionDenied):
+    """An alias may not move: a check is missing or failed, or nobody has agreed."""
+
+
 class InternalError(HeadraceError):
     """A defect. Report it."""
 
