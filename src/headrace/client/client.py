@@ -11,6 +11,7 @@ from typing import Any, Self
 from headrace.client.events import EventCalls
 from headrace.client.experiments import ExperimentCalls
 from headrace.client.journal.journals import sync_before
+from headrace.client.logged_models import LoggedModelCalls
 from headrace.client.metrics import MetricCalls
 from headrace.client.stores import open_store, resolve
 from headrace.client.tables import TableCalls
@@ -22,6 +23,7 @@ class Client(
     ExperimentCalls,
     MetricCalls,
     TableCalls,  # over images, documents, files, runs
+    LoggedModelCalls,  # over files too
     TrashCalls,
     EventCalls,
 ):

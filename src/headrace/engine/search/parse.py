@@ -179,7 +179,7 @@ def _invalid(what: str, text: str, problem: _Problem) -> InvalidParameter:
 
 @functools.cache
 def _parser(noun: str) -> lark.Lark:
-    names = vocabulary.EXPERIMENTS if noun == "experiment" else vocabulary.RUNS
+    names = vocabulary.VOCABULARIES[noun]
     grammar = resources.files(__package__).joinpath("grammar.lark").read_text(encoding="utf-8")
     return lark.Lark(
         grammar,
