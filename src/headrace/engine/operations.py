@@ -9,6 +9,7 @@ from headrace.engine.batch import prepare
 from headrace.engine.ingest import IngestOperations
 from headrace.engine.logged_models import LoggedModelOperations
 from headrace.engine.metrics.reading import MetricOperations
+from headrace.engine.registry.operations import RegistryOperations
 from headrace.engine.rules.replay import ReplayOperations
 from headrace.engine.search.operations import SearchOperations
 from headrace.engine.stops import StopOperations
@@ -27,6 +28,7 @@ class Session(
     SearchOperations,
     MetricOperations,
     LoggedModelOperations,
+    RegistryOperations,
     DeliveryOperations,
     ReplayOperations,
 ):

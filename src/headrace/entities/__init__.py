@@ -11,6 +11,7 @@ from headrace.entities.dataset import Dataset, DatasetInput
 from headrace.entities.event import Event
 from headrace.entities.experiment import Experiment
 from headrace.entities.metric import Metric, MetricBucket
+from headrace.entities.registry import ModelVersion, RegisteredModel, RegisteredModelAlias
 from headrace.entities.run import (
     LoggedModelInput,
     LoggedModelOutput,
@@ -23,7 +24,7 @@ from headrace.entities.run import (
 from headrace.entities.types import LifecycleStage, RunStatus, ViewType
 
 #: MLflow's names for a key with its value.
-Param = RunTag = ExperimentTag = InputTag = KeyValue
+Param = RunTag = ExperimentTag = InputTag = RegisteredModelTag = ModelVersionTag = KeyValue
 
 __all__ = [
     "Dataset",
@@ -40,7 +41,12 @@ __all__ = [
     "LoggedModelOutput",
     "Metric",
     "MetricBucket",
+    "ModelVersion",
+    "ModelVersionTag",
     "Param",
+    "RegisteredModel",
+    "RegisteredModelAlias",
+    "RegisteredModelTag",
     "Run",
     "RunData",
     "RunInfo",
