@@ -12,6 +12,7 @@ from headrace.client.events import EventCalls
 from headrace.client.experiments import ExperimentCalls
 from headrace.client.journal.journals import sync_before
 from headrace.client.metrics import MetricCalls
+from headrace.client.model_versions import ModelVersionCalls
 from headrace.client.stores import open_store, resolve
 from headrace.client.tables import TableCalls
 from headrace.client.trash import TrashCalls
@@ -24,6 +25,7 @@ class Client(
     TableCalls,  # over images, documents, files, runs
     TrashCalls,
     EventCalls,
+    ModelVersionCalls,  # over registered models
 ):
     """A tracking store, embedded or behind a server.
 

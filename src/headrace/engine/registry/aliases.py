@@ -211,7 +211,7 @@ class AliasOperations(GuardedAliases, RegisteredModels, ModelAliases):
                 f"The alias '{request.alias}' of the model '{model.name}' has no guard that asks for "
                 "agreement: set the alias, or let the guard ask for it (set_guard, approvals=2)."
             )
-        if not self.actor:
+        if not self._person:
             raise GuardRefused(
                 "Nobody in particular asks, and an agreement must be somebody's: give a user name."
             )

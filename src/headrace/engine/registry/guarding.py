@@ -24,6 +24,9 @@ _guard = schema.model_guard
 _approval = schema.model_approval
 _names = msgspec.json.Decoder(tuple[str, ...])
 
+#: What the actor begins with when a rule acts; no user name has a colon.
+_RULE = "rule:"
+
 #: Values of `AliasMove.action`.
 SET, RESTORED, DELETED, VERSION_DELETED = "set", "restored", "deleted", "version deleted"
 
@@ -55,6 +58,11 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 class GuardedAliases(RegistryBase):
     """Aliases, guards, and the history. The callers hold the model's row."""
 
+    @property
+    def _person(self) -> str:
+        """Who asks; empty when nobody has said who he is, and for rules, which are nobody."""
+        return "" if self.actor.startswith(_RULE) else self.actor
+
     def _alias_version(self, model: Any, alias: str) -> int | None:
         """Number of the version that an alias points to."""
         return self.connection.execute(
@@ -72,7 +80,7 @@ class GuardedAliases(RegistryBase):
         """
         standing = self._standing(model, alias, version, agree=True)
         if not standing.passes:
-            return refusal(model.name, alias, version.version, standing, self.actor)
+            return refusal(model.name, alias, version.version, standing, self._person)
         before = self._alias_version(model, alias)
         statement = self.insert(_alias).values(
             model_id=model.id, alias=alias, version=version.version
@@ -159,7 +167,7 @@ class GuardedAliases(RegistryBase):
         failing = self._failing(version, checks) if checks else {}
         if not guard.approvals:
             return Standing(checks=failing)
-        if agree and self.actor:
+        if agree and self._person:
             self._agree(model, alias, version)
         agreed = self.connection.execute(
             sa.select(_approval.c.actor)
@@ -244,7 +252,7 @@ def guard_checks(row: Any) -> tuple[str, ...]:
     return _names.decode(row.checks)
 
 
-def refusal(name: str, alias: str, number: int, standing: Standing, actor: str) -> GuardRefused:
+def refusal(name: str, alias: str, number: int, standing: Standing, person: str) -> GuardRefused:
     """The error of a move that a guard does not allow; it says what is missing and how to give it."""
     parts = []
     if standing.checks:
@@ -259,7 +267,7 @@ def refusal(name: str, alias: str, number: int, standing: Standing, actor: str) 
         )
     if standing.needed:
         agreed = ", ".join(standing.approved_by) or "nobody"
-        nobody = "" if actor else " You have no name here, so you cannot be counted: log in."
+        nobody = "" if person else " You have no name here, so you cannot be counted: log in."
         parts.append(
             f"{standing.needed} more must agree, different people, each by setting the alias or by "
             f"approve_alias('{name}', '{alias}', '{number}'); so far agree: {agreed}.{nobody}".rstrip(
