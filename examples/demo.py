@@ -16,11 +16,11 @@ import sys
 import time
 from pathlib import Path
 
-from digits.train import load
+from headrace.models.evaluation import Threshold
 
 import headrace
+from digits.train import load
 from headrace.errors import GuardRefused
-from headrace.models.evaluation import Threshold
 
 ROOT = Path(__file__).parent.parent
 TRAIN = Path(__file__).parent / "digits" / "train.py"
@@ -81,7 +81,9 @@ def promote(store: Path) -> None:
     try:
         client.set_registered_model_alias(MODEL, "champion", version)
     except GuardRefused as error:
-        print(f"\nIts model is models:/{MODEL}/{version}. The alias champion is guarded:\n  {error}")
+        print(
+            f"\nIts model is models:/{MODEL}/{version}. The alias champion is guarded:\n  {error}"
+        )
     data = load()
     result = headrace.evaluate(
         f"models:/{MODEL}/{version}",

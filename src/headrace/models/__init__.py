@@ -49,7 +49,7 @@ _PLACES = {
     "set_model": "headrace.models.python_model",
 }
 
-__all__ = sorted(_PLACES)  # noqa: PLE0605 - a list of strings
+__all__ = sorted(_PLACES)
 
 if not TYPE_CHECKING:  # so that type checkers see the names above and no others
 

@@ -220,10 +220,14 @@ class Face:
 
         model = self._model(model, saving)
         if path is None:
-            raise InvalidParameter(f"save_model needs a path: the folder to save {self._keyword} in.")
+            raise InvalidParameter(
+                f"save_model needs a path: the folder to save {self._keyword} in."
+            )
         return save_model(model, path, flavor=self._flavor, **saving)
 
-    def log_model(self, model: Any = None, artifact_path: str | None = None, **logging: Any) -> ModelInfo:
+    def log_model(
+        self, model: Any = None, artifact_path: str | None = None, **logging: Any
+    ) -> ModelInfo:
         """Save a model and upload it; see `headrace.log_model`."""
         model = self._model(model, logging)
         return log_model(model, artifact_path=artifact_path, flavor=self._flavor, **logging)
