@@ -11,9 +11,11 @@ import importlib.util
 import logging
 import sys
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 from headrace.errors import InvalidParameter
 from headrace.models.flavor import Flavor
+from headrace.models.mlmodel import MLModel
 
 GROUP = "headrace.flavors"
 #: The key in MLmodel of models that are a Python function and nothing else; MLflow's module for it is pyfunc.
@@ -67,6 +69,12 @@ def flavor_named(name: str) -> Flavor:
 def flavor_names() -> list[str]:
     """Names of the flavors that there are, whether or not their libraries are installed."""
     return sorted(_points())
+
+
+def section_of(mlmodel: MLModel, name: str) -> dict[str, Any]:
+    """What a flavor is given as ``conf``: its section over the section ``python_function``."""
+    own = {key: value for key, value in mlmodel.flavors.get(name, {}).items() if value is not None}
+    return {**mlmodel.flavors.get(PYTHON_FUNCTION, {}), **own}
 
 
 def _loaded() -> list[Flavor]:
