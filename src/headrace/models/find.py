@@ -77,14 +77,19 @@ def section_of(mlmodel: MLModel, name: str) -> dict[str, Any]:
     return {**mlmodel.flavors.get(PYTHON_FUNCTION, {}), **own}
 
 
-def _loaded() -> list[Flavor]:
+def _loaded() -> tuple[Flavor, ...]:
+    return _loaded_on(tuple(sys.path))
+
+
+@functools.lru_cache(maxsize=4)
+def _loaded_on(path: tuple[str, ...]) -> tuple[Flavor, ...]:
     found = []
-    for name, point in sorted(_points().items()):
+    for name, point in sorted(_points_on(path).items()):
         try:
             found.append(point.load())
         except Exception as error:  # noqa: BLE001 - one broken distribution must not take all models with it
             _log.warning("the flavor '%s' of %s is left out: %s", name, _distribution(point), error)
-    return found
+    return tuple(found)
 
 
 def _distance(flavor: Flavor, model: object) -> float:

@@ -45,36 +45,6 @@ class PythonModel:
         return input_hints(self.predict)
 
 
-class WrappedModel(PythonModel):
-    """A function, or an object of a class that is not a `PythonModel`, behaving like one.
-
-    Attributes:
-        wrapped: It.
-    """
-
-    def __init__(self, wrapped: Any) -> None:
-        self.wrapped = wrapped
-
-    def load_context(self, context: Any) -> None:
-        load = getattr(self.wrapped, "load_context", None)
-        if load is not None:
-            load(context)
-
-    def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
-        hint = self.predict_type_hints.input
-        if is_checked(hint):
-            model_input = conform(model_input, hint, "model_input")
-        return call_predict(self._function, context, model_input, params)
-
-    @property
-    def predict_type_hints(self) -> Any:
-        return input_hints(self._function)
-
-    @property
-    def _function(self) -> Any:
-        return getattr(self.wrapped, "predict", self.wrapped)
-
-
 def call_predict(function: Any, context: Any, model_input: Any, params: Any) -> Any:
     """Call a ``predict`` with those of the three that it takes."""
     names = parameters_of(function)
@@ -243,3 +213,33 @@ def refuse(data: Any, hint: Any, where: str, why: str = "") -> Any:
     except ImportError:
         raise TypeError(message) from None
     raise InvalidParameter(message)
+
+
+class WrappedModel(PythonModel):
+    """A function, or an object of a class that is not a `PythonModel`, behaving like one.
+
+    Attributes:
+        wrapped: It.
+    """
+
+    def __init__(self, wrapped: Any) -> None:
+        self.wrapped = wrapped
+
+    def load_context(self, context: Any) -> None:
+        load = getattr(self.wrapped, "load_context", None)
+        if load is not None:
+            load(context)
+
+    def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
+        hint = self.predict_type_hints.input
+        if is_checked(hint):
+            model_input = conform(model_input, hint, "model_input")
+        return call_predict(self._function, context, model_input, params)
+
+    @property
+    def predict_type_hints(self) -> Any:
+        return input_hints(self._function)
+
+    @property
+    def _function(self) -> Any:
+        return getattr(self.wrapped, "predict", self.wrapped)
