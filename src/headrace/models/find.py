@@ -116,10 +116,13 @@ def _points_on(path: tuple[str, ...]) -> dict[str, EntryPoint]:
 
 
 def _listed() -> str:
-    return ", ".join(
-        name if point.value.startswith("headrace.") else f"{name} (of {_distribution(point)})"
-        for name, point in sorted(_points().items())
-    ) + "; what one needs comes with its extra: pip install 'headrace[sklearn]'"
+    return (
+        ", ".join(
+            name if point.value.startswith("headrace.") else f"{name} (of {_distribution(point)})"
+            for name, point in sorted(_points().items())
+        )
+        + "; what one needs comes with its extra: pip install 'headrace[sklearn]'"
+    )
 
 
 def _remedy(point: EntryPoint) -> str:

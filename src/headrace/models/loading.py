@@ -64,9 +64,7 @@ class PyFuncModel:
         data, params = self._checked(data, params)
         return self._predict(data, params)
 
-    def predict_stream(
-        self, data: Any, params: Mapping[str, Any] | None = None
-    ) -> Iterator[Any]:
+    def predict_stream(self, data: Any, params: Mapping[str, Any] | None = None) -> Iterator[Any]:
         """The parts of one prediction as they come, of a model that has ``predict_stream``."""
         if not isinstance(self._raw, PythonFunction):
             raise InvalidParameter("this model does not stream predictions")
@@ -77,7 +75,9 @@ class PyFuncModel:
         signature = self.metadata.signature
         if signature is None:
             if params:
-                _log.warning("the model's signature has no params; these are ignored: %s", ", ".join(params))
+                _log.warning(
+                    "the model's signature has no params; these are ignored: %s", ", ".join(params)
+                )
             return data, None
         if self._enforcer is None:
             self._enforcer = compile_signature(signature)
@@ -95,7 +95,9 @@ class PyFuncModel:
         """
         if isinstance(self._raw, PythonFunction):
             return self._raw.python_model
-        raise InvalidParameter("this model is not a python model; get_raw_model gives its library's object")
+        raise InvalidParameter(
+            "this model is not a python model; get_raw_model gives its library's object"
+        )
 
     def get_raw_model(self) -> Any:
         """The model as its library has it."""

@@ -164,7 +164,11 @@ def _conform_list(data: Any, inner: Any, hint: Any, where: str) -> Any:
 def _is_mapping(inner: Any) -> bool:
     if not inner:
         return False
-    return typing.get_origin(inner[0]) is dict or inner[0] is dict or hasattr(inner[0], "model_validate")
+    return (
+        typing.get_origin(inner[0]) is dict
+        or inner[0] is dict
+        or hasattr(inner[0], "model_validate")
+    )
 
 
 def _conform_dict(data: Any, inner: Any, hint: Any, where: str) -> Any:

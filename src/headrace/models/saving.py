@@ -11,17 +11,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 from headrace.errors import AlreadyExists, InvalidParameter
+from headrace.models.contents import inspect_files
 from headrace.models.copying import copy_tree
 from headrace.models.environment import write_environment
 from headrace.models.examples import save_example
 from headrace.models.find import PYTHON_FUNCTION, find_flavor, flavor_named, section_of
-from headrace.models.flavor import Flavor, Saved
+from headrace.models.flavor import Flavor, Permit, Saved
+from headrace.models.formats import FORMATS
 from headrace.models.hashing import folder_digest
 from headrace.models.inference import infer_signature, signature_from_hints
 from headrace.models.mlmodel import MLModel
 from headrace.models.produced import remember
 from headrace.models.python_model import input_hints
 from headrace.models.signature import ModelSignature
+from headrace.models.structure import files_of
 
 #: Where ``code_paths`` lie in a model's folder.
 CODE = "code"
@@ -87,7 +90,7 @@ def save_model(
             pip_requirements=pip_requirements,
             extra_pip_requirements=extra_pip_requirements,
         )
-        described.model_size_bytes = folder_digest(folder).size
+        described.model_size_bytes = sum(entry.size for entry in files_of(folder))
         described.write(folder)
         digest = folder_digest(folder)
     remember(digest.hash)
@@ -148,9 +151,9 @@ def _sign(
         return
     if example is None or saved.python_function is None:
         return
-    data, params = example if is_pair(example) else (example, None)
+    data, params = example if _is_pair(example) else (example, None)
     conf = section_of(described, flavor.name)
-    loaded = flavor.load(folder, conf, own_permit(folder))
+    loaded = flavor.load(folder, conf, _own_permit(folder))
     try:
         prediction = flavor.predict(loaded, conf)(data, params)
     except Exception as error:
@@ -168,8 +171,24 @@ def _refuse_existing(target: Path) -> None:
     except FileNotFoundError:
         return
     except NotADirectoryError:
-        raise AlreadyExists(f"there is a file at {target}, or where one of its folders would be") from None
-    raise AlreadyExists(f"the folder {target} exists and is not empty: give another path, or remove it")
+        raise AlreadyExists(
+            f"there is a file at {target}, or where one of its folders would be"
+        ) from None
+    raise AlreadyExists(
+        f"the folder {target} exists and is not empty: give another path, or remove it"
+    )
+
+
+def _is_pair(example: Any) -> bool:
+    """Whether an example is data and parameters, as in MLflow: a tuple of two, the second a dict."""
+    return isinstance(example, tuple) and len(example) == 2 and isinstance(example[1], dict)
+
+
+def _own_permit(folder: Path) -> Permit:
+    """For what was written here a moment ago: everything that is in it."""
+    found = inspect_files(folder, files_of(folder))
+    types = frozenset(name for finding in found for name in finding.types)
+    return Permit(formats=frozenset(FORMATS), trusted=types)
 
 
 def _hinted(function: Callable[..., Any] | None) -> ModelSignature | None:

@@ -98,7 +98,9 @@ class SklearnFlavor:
     def predict(self, model: Any, conf: Mapping[str, Any]) -> Predict:
         name = conf.get("predict_fn") or "predict"
         if name not in _PREDICT_FUNCTIONS:
-            raise InvalidModel(f"MLmodel: 'predict_fn' is {name!r}; it may be one of {_PREDICT_FUNCTIONS}")
+            raise InvalidModel(
+                f"MLmodel: 'predict_fn' is {name!r}; it may be one of {_PREDICT_FUNCTIONS}"
+            )
         function = getattr(model, name, None)
         if function is None:
             raise InvalidModel(f"the model {type(model).__name__} has no function {name}")
