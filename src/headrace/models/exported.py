@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.errors import InvalidModel
-from headrace.models.contents import json_objects, read_json, saved_tensors_only
+from headrace.models.magic import json_objects, read_json, saved_tensors_only
 
 _PLAIN = re.compile(r"(\.data/)?(archive_format|archive_version|version|byteorder|serialization_id)")
 _GRAPH = re.compile(r"models/[\w.-]+\.json")

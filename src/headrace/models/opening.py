@@ -1,4 +1,4 @@
-"""What every flavor does before it opens a file: where the file may lie, and whether its format may be opened."""
+"""What flavors do before they open a file, and before they call a model."""
 
 from __future__ import annotations
 
@@ -6,51 +6,33 @@ import importlib
 import inspect
 import logging
 from collections.abc import Callable, Collection, Mapping
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
-from headrace.errors import InvalidModel, InvalidParameter, PolicyViolation
+from headrace.errors import InvalidModel, PolicyViolation
 from headrace.models.flavor import Permit
+from headrace.models.paths import inside
 
 _log = logging.getLogger(__name__)
 
 
-def inside(folder: Path, path: object) -> Path:
-    """The file or folder that a path of MLmodel names. The one place where such a path becomes a real one.
+def files_inside(folder: Path, name: Any, *, key: str) -> list[Path]:
+    """All files under a folder that MLmodel names, in the order of their names.
 
     Args:
-        folder: The model's.
-        path: As MLmodel has it: relative to the folder.
-
-    Raises:
-        InvalidModel: It is not a relative path, climbs out of the folder, is not there, or leads out of
-            the folder over a symbolic link.
-    """
-    if not isinstance(path, str) or not path:
-        raise InvalidModel(f"MLmodel names {path!r} where the path of a file is meant.")
-    pure, windows = PurePosixPath(path), PureWindowsPath(path)
-    if pure.is_absolute() or windows.drive or windows.root or ".." in windows.parts or "\0" in path:
-        raise InvalidModel(f"MLmodel names '{path}': a path has to lie inside of the model's folder.")
-    found = folder / pure
-    if not found.exists():
-        raise InvalidModel(f"MLmodel names '{path}', which the model's folder does not have.")
-    if not found.resolve().is_relative_to(folder.resolve()):
-        raise InvalidModel(f"'{path}' is a link that leads out of the model's folder.")
-    return found
-
-
-def files_inside(folder: Path, path: object) -> list[Path]:
-    """All files under a folder that MLmodel names, in the order of their names; links included.
+        folder: The model's folder.
+        name: The value in MLmodel.
+        key: Where it stands.
 
     Raises:
         InvalidModel: As `inside` does, for the folder and for everything in it.
     """
-    root = inside(folder, path)
+    root = inside(folder, name, key=key)
     if root.is_file():
         return [root]
     found = sorted(root.rglob("*"))
     for each in found:
-        inside(folder, each.relative_to(folder).as_posix())
+        inside(folder, each.relative_to(folder).as_posix(), key=key)
     return [each for each in found if each.is_file()]
 
 
@@ -84,31 +66,6 @@ def trusted_class(name: str, permit: Permit) -> type:
     if not isinstance(found, type):
         raise InvalidModel(f"The model asks for the type '{name}', which is no type.")
     return found
-
-
-def check_options(flavor: str, options: Mapping[str, Any], known: Collection[str]) -> None:
-    """Refuse options that a flavor does not have.
-
-    Raises:
-        InvalidParameter: There is one.
-    """
-    unknown = sorted(set(options) - set(known))
-    if unknown:
-        has = ", ".join(sorted(known)) or "none"
-        raise InvalidParameter(
-            f"The flavor {flavor} has no option '{unknown[0]}'. Its options: {has}."
-        )
-
-
-def one_of(option: str, value: Any, allowed: Collection[str]) -> str:
-    """The value of an option that has to be one of a few words.
-
-    Raises:
-        InvalidParameter: It is something else.
-    """
-    if not isinstance(value, str) or value not in allowed:
-        raise InvalidParameter(f"{option} is {value!r}; it may be {', '.join(sorted(allowed))}.")
-    return value
 
 
 def accepted(function: Callable[..., Any], params: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -8,16 +8,19 @@ ours has its own, of LightGBM's few types, and what the loader's policy adds.
 
 from __future__ import annotations
 
+import pickle
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from headrace.errors import InvalidModel, InvalidParameter, PolicyViolation
-from headrace.models.contents import head, is_pickle, unknown, zip_members
+from headrace.models.magic import head, is_pickle, unknown, zip_members
 from headrace.models.flavor import Permit, Predict, Saved
-from headrace.models.opening import accepted, check_options, inside, one_of, require
-
+from headrace.models.opening import accepted, require
+from headrace.models.options import Options
+from headrace.models.paths import inside
+from headrace.models.pickling import cloudpickled
 _BOOSTER = "lightgbm.basic.Booster"
 _FORMATS = ("skops", "cloudpickle", "pickle")
 
@@ -53,10 +56,10 @@ class LightGBM:
         """
         import lightgbm
 
-        check_options(self.name, options, {"serialization_format", "skops_trusted_types"})
-        form = one_of(
-            "serialization_format", options.get("serialization_format", "skops"), _FORMATS
-        )
+        read = Options(self.name, options)
+        form = read.one_of("serialization_format", _FORMATS, default="skops")
+        listed = read.get("skops_trusted_types")
+        read.done()
         conf: dict[str, Any] = {
             "lgb_version": lightgbm.__version__,
             "model_class": f"{type(model).__module__}.{type(model).__qualname__}",
@@ -70,13 +73,14 @@ class LightGBM:
             model.save_model(folder / "model.lgb")
         elif form == "skops":
             conf["data"] = "model.skops"
-            types = _TYPES | set(options.get("skops_trusted_types") or ())
+            types = _TYPES.union(listed or ())
             conf["skops_trusted_types"] = sorted(types)
             _save_skops(model, folder / "model.skops", types)
             requirements += ["scikit-learn", "skops"]
         else:
             conf["data"] = "model.pkl"
-            _save_pickle(model, folder / "model.pkl", form)
+            data = cloudpickled(model) if form == "cloudpickle" else pickle.dumps(model)
+            (folder / "model.pkl").write_bytes(data)
             requirements += ["scikit-learn", *(["cloudpickle"] if form == "cloudpickle" else [])]
         return Saved(
             conf=conf,
@@ -86,7 +90,7 @@ class LightGBM:
         )
 
     def formats(self, folder: Path, conf: Mapping[str, Any]) -> frozenset[str]:
-        path = inside(folder, conf.get("data"))
+        path = inside(folder, conf.get("data"), key="flavors.lightgbm.data")
         if is_pickle(path):
             return frozenset({"pickle"})
         if head(path).split(b"\n", 1)[0].strip() == b"tree":
@@ -96,14 +100,12 @@ class LightGBM:
         raise unknown(path, "a model of LightGBM's: its text, or a class of it by skops or pickle")
 
     def load(self, folder: Path, conf: Mapping[str, Any], permit: Permit) -> Any:
-        path = inside(folder, conf.get("data"))
+        path = inside(folder, conf.get("data"), key="flavors.lightgbm.data")
         formats = self.formats(folder, conf)
         require(permit, formats, path)
         if "skops" in formats:
             return _load_skops(path, permit)
         if "pickle" in formats:
-            import pickle
-
             with path.open("rb") as file:
                 return pickle.load(file)
         import lightgbm
@@ -123,7 +125,7 @@ class LightGBM:
         return predict
 
 
-def _save_skops(model: Any, path: Path, types: set[str] | frozenset[str]) -> None:
+def _save_skops(model: Any, path: Path, types: frozenset[str]) -> None:
     import skops.io
 
     skops.io.dump(model, path)
@@ -138,27 +140,22 @@ def _save_skops(model: Any, path: Path, types: set[str] | frozenset[str]) -> Non
 
 def _load_skops(path: Path, permit: Permit) -> Any:
     import skops.io
-    from skops.io.exceptions import UntrustedTypesFoundException
 
     try:
-        return skops.io.load(path, trusted=sorted(_TYPES | permit.trusted))
-    except UntrustedTypesFoundException:
-        types = set(skops.io.get_untrusted_types(file=path)) - _TYPES - permit.trusted
-        raise PolicyViolation(
-            f"'{path.name}' asks for types that the loader does not trust: {', '.join(sorted(types))}."
-        ) from None
-    except (KeyError, TypeError, ValueError) as problem:
-        raise InvalidModel(f"'{path.name}' cannot be read: {problem!r}.") from None
-
-
-def _save_pickle(model: Any, path: Path, form: str) -> None:
-    module: Any
-    if form == "cloudpickle":
-        import cloudpickle as module
-    else:
-        import pickle as module
-    with path.open("wb") as file:
-        module.dump(model, file)
+        needed = skops.io.get_untrusted_types(file=path)
+        # Who may unpickle may build whatever a file names.
+        trusted = set(needed) if "pickle" in permit.formats else _TYPES | permit.trusted
+        untrusted = sorted(set(needed) - trusted)
+        if not untrusted:
+            return skops.io.load(path, trusted=sorted(trusted))
+    except ImportError as problem:
+        raise InvalidModel(f"'{path.name}' needs a module that is not installed: {problem}.") from None
+    except Exception as problem:
+        raise InvalidModel(f"'{path.name}' cannot be read by skops: {problem!r}.") from problem
+    raise PolicyViolation(
+        f"'{path.name}' asks for types that the loader does not trust: {', '.join(untrusted)}. If you know them and "
+        f"whoever made the model, load it with Policy(trusted={untrusted!r})."
+    )
 
 
 FLAVOR = LightGBM()

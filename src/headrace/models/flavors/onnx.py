@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from headrace.errors import InvalidModel, InvalidParameter, PolicyViolation
-from headrace.models.contents import head, is_pickle, unknown
+from headrace.models.magic import head, is_pickle, unknown
 from headrace.models.flavor import Permit, Predict, Saved
-from headrace.models.opening import check_options, inside, require
-
+from headrace.models.opening import require
+from headrace.models.options import Options
+from headrace.models.paths import inside
 _log = logging.getLogger(__name__)
 
 _DATA = "model.onnx"
@@ -93,20 +94,15 @@ class Onnx:
         """
         import onnx
 
-        check_options(
-            self.name,
-            options,
-            {"onnx_execution_providers", "onnx_session_options", "save_as_external_data"},
-        )
-        providers = [
-            list(each) if isinstance(each, tuple) else each
-            for each in options.get("onnx_execution_providers") or _PROVIDERS
-        ]
-        settings = options.get("onnx_session_options")
+        read = Options(self.name, options)
+        listed = read.get("onnx_execution_providers", _PROVIDERS)
+        settings = read.get("onnx_session_options")
+        external = read.get("save_as_external_data")
+        read.done()
         conf = {
             "onnx_version": onnx.__version__,
             "data": _DATA,
-            "providers": providers,
+            "providers": [list(each) if isinstance(each, tuple) else each for each in listed],
             "onnx_session_options": dict(settings) if settings else None,
             "code": None,
         }
@@ -115,7 +111,6 @@ class Onnx:
             _session_options(conf)
         except PolicyViolation as problem:
             raise InvalidParameter(problem.message) from None
-        external = options.get("save_as_external_data")
         _write(model, folder / _DATA, model.ByteSize() > _LARGE if external is None else external)
         return Saved(
             conf=conf,
@@ -125,7 +120,7 @@ class Onnx:
         )
 
     def formats(self, folder: Path, conf: Mapping[str, Any]) -> frozenset[str]:
-        path = inside(folder, conf.get("data"))
+        path = inside(folder, conf.get("data"), key="flavors.onnx.data")
         if is_pickle(path):
             return frozenset({"pickle"})
         # ir_version comes first: field 1, a small number.
@@ -138,7 +133,7 @@ class Onnx:
         import onnx
         from google.protobuf.message import DecodeError
 
-        path = inside(folder, conf.get("data"))
+        path = inside(folder, conf.get("data"), key="flavors.onnx.data")
         require(permit, self.formats(folder, conf), path)
         if is_pickle(path):
             raise PolicyViolation(f"'{path.name}' is a pickle; ONNX models are not opened so.")
@@ -151,7 +146,7 @@ class Onnx:
             if onnx.external_data_helper.uses_external_data(tensor):
                 places = [each.value for each in tensor.external_data if each.key == "location"]
                 for place in places or [None]:
-                    inside(folder, _beside(path, folder, place))
+                    inside(folder, _beside(path, folder, place), key=f"the tensor {tensor.name}")
         try:
             onnx.checker.check_model(path)
             onnx.load_external_data_for_model(model, str(path.parent))

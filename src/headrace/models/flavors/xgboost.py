@@ -14,16 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from headrace.errors import InvalidModel, InvalidParameter, PolicyViolation
-from headrace.models.contents import head, is_pickle, unknown
+from headrace.models.magic import head, is_pickle, unknown
 from headrace.models.flavor import Permit, Predict, Saved
-from headrace.models.opening import (
-    accepted,
-    check_options,
-    inside,
-    one_of,
-    require,
-    trusted_class,
-)
+from headrace.models.opening import accepted, require, trusted_class
+from headrace.models.options import Options
+from headrace.models.paths import inside
 
 _BOOSTER = "xgboost.core.Booster"
 _FORMATS = ("ubj", "json")
@@ -56,8 +51,9 @@ class XGBoost:
         """Option ``model_format``: ``ubj`` (default) or ``json``."""
         import xgboost
 
-        check_options(self.name, options, {"model_format"})
-        form = one_of("model_format", options.get("model_format", "ubj"), _FORMATS)
+        read = Options(self.name, options)
+        form = read.one_of("model_format", _FORMATS, default="ubj")
+        read.done()
         full_name = f"{type(model).__module__}.{type(model).__qualname__}"
         if full_name not in _CLASSES:
             raise InvalidParameter(
@@ -83,7 +79,7 @@ class XGBoost:
         )
 
     def formats(self, folder: Path, conf: Mapping[str, Any]) -> frozenset[str]:
-        path = inside(folder, conf.get("data"))
+        path = inside(folder, conf.get("data"), key="flavors.xgboost.data")
         if is_pickle(path):
             return frozenset({"pickle"})
         _encoding(path)
@@ -92,7 +88,7 @@ class XGBoost:
     def load(self, folder: Path, conf: Mapping[str, Any], permit: Permit) -> Any:
         import xgboost
 
-        path = inside(folder, conf.get("data"))
+        path = inside(folder, conf.get("data"), key="flavors.xgboost.data")
         require(permit, self.formats(folder, conf), path)
         if is_pickle(path):
             raise PolicyViolation(f"'{path.name}' is a pickle; XGBoost's models are not opened so.")
