@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from headrace.errors import InvalidModel, InvalidParameter
 from headrace.models.audit import audit
-from headrace.models.enforcement import compile_signature
+from headrace.models.enforcement import Enforcer, compile_signature
 from headrace.models.examples import load_example
 from headrace.models.find import PYTHON_FUNCTION, flavor_named, flavor_names, section_of
 from headrace.models.flavor import Flavor, Predict
@@ -48,7 +48,7 @@ class PyFuncModel:
         self._raw = raw
         self._predict = predict
         self._folder = folder
-        self._enforcer: Any = None
+        self._enforcer: Enforcer | None = None
 
     def predict(self, data: Any, params: Mapping[str, Any] | None = None) -> Any:
         """Predictions for some data.
@@ -72,15 +72,8 @@ class PyFuncModel:
         return self._raw.predict_stream(data, params)
 
     def _checked(self, data: Any, params: Mapping[str, Any] | None) -> tuple[Any, Any]:
-        signature = self.metadata.signature
-        if signature is None:
-            if params:
-                _log.warning(
-                    "the model's signature has no params; these are ignored: %s", ", ".join(params)
-                )
-            return data, None
         if self._enforcer is None:
-            self._enforcer = compile_signature(signature)
+            self._enforcer = compile_signature(self.metadata.signature)
         params = self._enforcer.params(params)
         # With a signature from annotations, the model's predict checks and converts by itself.
         if not self.metadata.is_signature_from_type_hint:

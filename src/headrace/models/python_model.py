@@ -8,6 +8,7 @@ nothing here may use anything but the standard library, and what is imported mus
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import types
@@ -131,6 +132,8 @@ def conform(data: Any, hint: Any, where: str) -> Any:
         return _conform_list(data, inner, hint, where)
     if origin is dict or hint is dict:
         return _conform_dict(data, inner, hint, where)
+    if typing.is_typeddict(hint) or dataclasses.is_dataclass(hint):
+        return _conform_fields(data, hint, where)
     if hasattr(hint, "model_validate"):
         return data if isinstance(data, hint) else _validated(data, hint, where)
     return _conform_scalar(data, hint, where)
@@ -180,6 +183,29 @@ def _conform_dict(data: Any, inner: Any, hint: Any, where: str) -> Any:
         conform(key, inner[0], f"a key of {where}"): conform(value, inner[1], f"{where}[{key!r}]")
         for key, value in data.items()
     }
+
+
+def _conform_fields(data: Any, hint: Any, where: str) -> Any:
+    """A TypedDict, or a dataclass, which may come as a dict of its fields."""
+    typed = dataclasses.is_dataclass(hint)
+    if typed and isinstance(data, hint):
+        return data
+    if not isinstance(data, dict):
+        return refuse(data, hint, where)
+    hints = typing.get_type_hints(hint)
+    unknown = [name for name in data if name not in hints]
+    if unknown:
+        return refuse(data, hint, where, f"it has no field {unknown[0]!r}")
+    found = {
+        name: conform(value, hints[name], f"{where}[{name!r}]") for name, value in data.items()
+    }
+    if not typed:
+        missing = hint.__required_keys__.difference(found)
+        return refuse(data, hint, where, f"it lacks {min(missing)!r}") if missing else found
+    try:
+        return hint(**found)
+    except TypeError as error:
+        return refuse(data, hint, where, str(error))
 
 
 def _validated(data: Any, hint: Any, where: str) -> Any:

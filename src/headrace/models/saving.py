@@ -5,24 +5,24 @@ from __future__ import annotations
 import platform
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
 from headrace.errors import AlreadyExists, InvalidParameter
-from headrace.models.contents import inspect_files
+from headrace.models.inspection.inspector import inspect_files
 from headrace.models.copying import copy_tree
+from headrace.models.enforcement import compile_signature
 from headrace.models.environment import write_environment
 from headrace.models.examples import save_example
 from headrace.models.find import PYTHON_FUNCTION, find_flavor, flavor_named, section_of
 from headrace.models.flavor import Flavor, Permit, Saved
 from headrace.models.formats import FORMATS
 from headrace.models.hashing import folder_digest
-from headrace.models.inference import infer_signature, signature_from_hints
+from headrace.models.inference import infer_from_hints, infer_signature
 from headrace.models.mlmodel import MLModel
 from headrace.models.produced import remember
-from headrace.models.python_model import input_hints
 from headrace.models.signature import ModelSignature
 from headrace.models.structure import files_of
 
@@ -144,14 +144,15 @@ def _sign(
         return
     if given is not None:
         described.signature = given
+        _check_example(given, example)
         return
-    hinted = _hinted(saved.typed)
+    data, params = example if _is_pair(example) else (example, None)
+    hinted = infer_from_hints(saved.typed, params) if saved.typed is not None else None
     if hinted is not None:
         described.signature, described.is_signature_from_type_hint = hinted, True
         return
     if example is None or saved.python_function is None:
         return
-    data, params = example if _is_pair(example) else (example, None)
     conf = section_of(described, flavor.name)
     loaded = flavor.load(folder, conf, _own_permit(folder))
     try:
@@ -179,6 +180,20 @@ def _refuse_existing(target: Path) -> None:
     )
 
 
+def _check_example(signature: ModelSignature, example: Any) -> None:
+    if example is None:
+        return
+    data, params = example if _is_pair(example) else (example, None)
+    enforcer = compile_signature(signature)
+    try:
+        enforcer.inputs(data)
+        enforcer.params(params)
+    except InvalidParameter as error:
+        raise InvalidParameter(
+            f"the input example is not what the signature says: {error}"
+        ) from error
+
+
 def _is_pair(example: Any) -> bool:
     """Whether an example is data and parameters, as in MLflow: a tuple of two, the second a dict."""
     return isinstance(example, tuple) and len(example) == 2 and isinstance(example[1], dict)
@@ -189,10 +204,6 @@ def _own_permit(folder: Path) -> Permit:
     found = inspect_files(folder, files_of(folder))
     types = frozenset(name for finding in found for name in finding.types)
     return Permit(formats=frozenset(FORMATS), trusted=types)
-
-
-def _hinted(function: Callable[..., Any] | None) -> ModelSignature | None:
-    return None if function is None else signature_from_hints(input_hints(function))
 
 
 @contextmanager

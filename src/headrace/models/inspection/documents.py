@@ -11,9 +11,10 @@ from headrace.models.inspection.findings import Finding
 from headrace.models.inspection.numeric import leads_out
 
 _MOST = 64 << 20
-#: Keys of MLmodel whose values are paths below its folder.
+#: Keys of MLmodel whose values are paths below its folder. Not ``model_code_path``: MLflow writes where the script
+#: was when it was saved, and of that the last part counts.
 _PATHS = frozenset(
-    ("data", "model_path", "pickled_model", "code", "model_code_path", "python_model", "model_weights", "artifact_path", "path",
+    ("data", "model_path", "pickled_model", "code", "python_model", "model_weights", "artifact_path", "path",
      "model_binary", "components", "processor", "model_data", "env", "conda", "virtualenv", "model_config", "requirements_file",
      "serving_input_path", "extra_files", "save_path", "keras_model", "state_dict", "custom_objects")
 )  # fmt: skip
