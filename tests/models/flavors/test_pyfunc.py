@@ -302,6 +302,7 @@ except TypeError as error:
 assert "headrace" not in sys.modules
 """
 
+
 def test_mlflow_opens_them_where_headrace_is_not_installed(tmp_path: Path) -> None:
     class Upper(models.PythonModel):
         def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
