@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import warnings
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -27,7 +28,7 @@ def save(flavor: Flavor, model: Any, folder: Path, **options: Any) -> dict[str, 
     if saved.python_function is not None:
         flavors["python_function"] = {
             "loader_module": saved.loader_module,
-            "python_version": "3.11.0",
+            "python_version": platform.python_version(),
             "env": {"conda": "conda.yaml", "virtualenv": "python_env.yaml"},
             **saved.python_function,
         }
