@@ -64,9 +64,8 @@ def predict(flavor: Flavor, folder: Path, data: Any, params: Any = None, **permi
 def mlflow_save(name: str, model: Any, folder: Path, **options: Any) -> None:
     """Save a model with MLflow's flavor of a name."""
     with _mlflow() as mlflow:
-        getattr(mlflow, name).save_model(
-            model, **{"path": str(folder), "pip_requirements": [name], **options}
-        )
+        arguments = {"path": str(folder), "pip_requirements": [name], **options}
+        getattr(mlflow, name).save_model(model, **arguments)
 
 
 def mlflow_load(name: str, folder: Path, **options: Any) -> Any:
