@@ -97,14 +97,15 @@ def _what_it_set(file: Path) -> Any:
 def _mlflow_knows(file: Path, config: Mapping[str, Any] | None) -> Iterator[None]:
     """MLflow's set_model and ModelConfig work in the script, if it uses them."""
     if b"mlflow" in file.read_bytes() and importlib.util.find_spec("mlflow") is not None:
-        for module, attribute, value in (
-            (*_MLFLOW_MODEL, None),
-            (*_MLFLOW_CONFIG, dict(config) if config else ""),
-        ):
-            setattr(importlib.import_module(module), attribute, value)
+        importlib.import_module(_MLFLOW_MODEL[0])
+    _set_mlflows(dict(config) if config else "")
     try:
         yield
     finally:
-        for module, attribute in (_MLFLOW_MODEL, _MLFLOW_CONFIG):
-            if module in sys.modules:
-                setattr(sys.modules[module], attribute, None)
+        _set_mlflows(None)
+
+
+def _set_mlflows(config: Any) -> None:
+    for (module, attribute), value in ((_MLFLOW_MODEL, None), (_MLFLOW_CONFIG, config)):
+        if module in sys.modules:
+            setattr(sys.modules[module], attribute, value)

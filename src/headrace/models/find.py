@@ -11,9 +11,11 @@ import importlib.util
 import logging
 import sys
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 from headrace.errors import InvalidParameter
 from headrace.models.flavor import Flavor
+from headrace.models.mlmodel import MLModel
 
 GROUP = "headrace.flavors"
 #: The key in MLmodel of models that are a Python function and nothing else; MLflow's module for it is pyfunc.
@@ -69,14 +71,25 @@ def flavor_names() -> list[str]:
     return sorted(_points())
 
 
-def _loaded() -> list[Flavor]:
+def section_of(mlmodel: MLModel, name: str) -> dict[str, Any]:
+    """What a flavor is given as ``conf``: its section over the section ``python_function``."""
+    own = {key: value for key, value in mlmodel.flavors.get(name, {}).items() if value is not None}
+    return {**mlmodel.flavors.get(PYTHON_FUNCTION, {}), **own}
+
+
+def _loaded() -> tuple[Flavor, ...]:
+    return _loaded_on(tuple(sys.path))
+
+
+@functools.lru_cache(maxsize=4)
+def _loaded_on(path: tuple[str, ...]) -> tuple[Flavor, ...]:
     found = []
-    for name, point in sorted(_points().items()):
+    for name, point in sorted(_points_on(path).items()):
         try:
             found.append(point.load())
         except Exception as error:  # noqa: BLE001 - one broken distribution must not take all models with it
             _log.warning("the flavor '%s' of %s is left out: %s", name, _distribution(point), error)
-    return found
+    return tuple(found)
 
 
 def _distance(flavor: Flavor, model: object) -> float:
@@ -103,10 +116,13 @@ def _points_on(path: tuple[str, ...]) -> dict[str, EntryPoint]:
 
 
 def _listed() -> str:
-    return ", ".join(
-        name if point.value.startswith("headrace.") else f"{name} (of {_distribution(point)})"
-        for name, point in sorted(_points().items())
-    ) + "; what one needs comes with its extra: pip install 'headrace[sklearn]'"
+    return (
+        ", ".join(
+            name if point.value.startswith("headrace.") else f"{name} (of {_distribution(point)})"
+            for name, point in sorted(_points().items())
+        )
+        + "; what one needs comes with its extra: pip install 'headrace[sklearn]'"
+    )
 
 
 def _remedy(point: EntryPoint) -> str:

@@ -12,6 +12,7 @@ from headrace.errors import InvalidParameter
 
 #: cloudpickle's list of modules to put into pickles by value is the process's; so one at a time.
 _by_value = threading.Lock()
+_WAY_OUT = "Make it in load_context, or leave it out in __getstate__; or save the model as code"
 
 
 def cloudpickled(model: object) -> bytes:
@@ -37,7 +38,13 @@ def cloudpickled(model: object) -> bytes:
             cloudpickle.unregister_pickle_by_value(python_model)
 
 
-def dumped(model: object, dump: Callable[[object], Any], *, form: str = "pickled") -> Any:
+def dumped(
+    model: object,
+    dump: Callable[[object], Any],
+    *,
+    form: str = "pickled",
+    way_out: str = _WAY_OUT,
+) -> Any:
     """What ``dump(model)`` gives; if it fails, an error that names the attribute that is the reason."""
     try:
         return dump(model)
@@ -45,8 +52,7 @@ def dumped(model: object, dump: Callable[[object], Any], *, form: str = "pickled
         where, value, reason = _culprit(model, "model", dump, error, set())
         raise InvalidParameter(
             f"the model {type(model).__name__} cannot be {form}: {where} is a"
-            f" {type(value).__module__}.{type(value).__qualname__}: {reason}. Make it in load_context, or leave"
-            " it out in __getstate__; or save the model as code"
+            f" {type(value).__module__}.{type(value).__qualname__}: {reason}. {way_out}"
         ) from error
 
 

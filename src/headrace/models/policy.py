@@ -26,8 +26,8 @@ from typing import Any, Literal
 import msgspec
 
 from headrace.errors import InvalidParameter
-from headrace.models.dangerous import is_dangerous
 from headrace.models.formats import FORMATS
+from headrace.models.inspection.dangerous import is_dangerous
 
 _log = logging.getLogger(__name__)
 
@@ -126,6 +126,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         if more or forbid:
             policy = msgspec.structs.replace(policy, formats=policy.formats | more, forbid=forbid)
         return _restricted(policy)
+
+    def trusting(self, trusted: frozenset[str]) -> Policy:
+        """The same policy with other types that are trusted."""
+        return self if trusted == self.trusted else msgspec.structs.replace(self, trusted=trusted)
 
     def trusts(self, name: str) -> bool:
         """Whether the loader has named a type, whole or by its package."""

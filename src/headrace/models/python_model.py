@@ -8,6 +8,7 @@ nothing here may use anything but the standard library, and what is imported mus
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import types
@@ -43,36 +44,6 @@ class PythonModel:
     def predict_type_hints(self) -> Any:
         """The hints of `predict`'s input and output, as MLflow asks for them."""
         return input_hints(self.predict)
-
-
-class WrappedModel(PythonModel):
-    """A function, or an object of a class that is not a `PythonModel`, behaving like one.
-
-    Attributes:
-        wrapped: It.
-    """
-
-    def __init__(self, wrapped: Any) -> None:
-        self.wrapped = wrapped
-
-    def load_context(self, context: Any) -> None:
-        load = getattr(self.wrapped, "load_context", None)
-        if load is not None:
-            load(context)
-
-    def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
-        hint = self.predict_type_hints.input
-        if is_checked(hint):
-            model_input = conform(model_input, hint, "model_input")
-        return call_predict(self._function, context, model_input, params)
-
-    @property
-    def predict_type_hints(self) -> Any:
-        return input_hints(self._function)
-
-    @property
-    def _function(self) -> Any:
-        return getattr(self.wrapped, "predict", self.wrapped)
 
 
 def call_predict(function: Any, context: Any, model_input: Any, params: Any) -> Any:
@@ -161,6 +132,8 @@ def conform(data: Any, hint: Any, where: str) -> Any:
         return _conform_list(data, inner, hint, where)
     if origin is dict or hint is dict:
         return _conform_dict(data, inner, hint, where)
+    if typing.is_typeddict(hint) or dataclasses.is_dataclass(hint):
+        return _conform_fields(data, hint, where)
     if hasattr(hint, "model_validate"):
         return data if isinstance(data, hint) else _validated(data, hint, where)
     return _conform_scalar(data, hint, where)
@@ -194,7 +167,11 @@ def _conform_list(data: Any, inner: Any, hint: Any, where: str) -> Any:
 def _is_mapping(inner: Any) -> bool:
     if not inner:
         return False
-    return typing.get_origin(inner[0]) is dict or inner[0] is dict or hasattr(inner[0], "model_validate")
+    return (
+        typing.get_origin(inner[0]) is dict
+        or inner[0] is dict
+        or hasattr(inner[0], "model_validate")
+    )
 
 
 def _conform_dict(data: Any, inner: Any, hint: Any, where: str) -> Any:
@@ -206,6 +183,29 @@ def _conform_dict(data: Any, inner: Any, hint: Any, where: str) -> Any:
         conform(key, inner[0], f"a key of {where}"): conform(value, inner[1], f"{where}[{key!r}]")
         for key, value in data.items()
     }
+
+
+def _conform_fields(data: Any, hint: Any, where: str) -> Any:
+    """A TypedDict, or a dataclass, which may come as a dict of its fields."""
+    typed = dataclasses.is_dataclass(hint)
+    if typed and isinstance(data, hint):
+        return data
+    if not isinstance(data, dict):
+        return refuse(data, hint, where)
+    hints = typing.get_type_hints(hint)
+    unknown = [name for name in data if name not in hints]
+    if unknown:
+        return refuse(data, hint, where, f"it has no field {unknown[0]!r}")
+    found = {
+        name: conform(value, hints[name], f"{where}[{name!r}]") for name, value in data.items()
+    }
+    if not typed:
+        missing = hint.__required_keys__.difference(found)
+        return refuse(data, hint, where, f"it lacks {min(missing)!r}") if missing else found
+    try:
+        return hint(**found)
+    except TypeError as error:
+        return refuse(data, hint, where, str(error))
 
 
 def _validated(data: Any, hint: Any, where: str) -> Any:
@@ -243,3 +243,33 @@ def refuse(data: Any, hint: Any, where: str, why: str = "") -> Any:
     except ImportError:
         raise TypeError(message) from None
     raise InvalidParameter(message)
+
+
+class WrappedModel(PythonModel):
+    """A function, or an object of a class that is not a `PythonModel`, behaving like one.
+
+    Attributes:
+        wrapped: It.
+    """
+
+    def __init__(self, wrapped: Any) -> None:
+        self.wrapped = wrapped
+
+    def load_context(self, context: Any) -> None:
+        load = getattr(self.wrapped, "load_context", None)
+        if load is not None:
+            load(context)
+
+    def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
+        hint = self.predict_type_hints.input
+        if is_checked(hint):
+            model_input = conform(model_input, hint, "model_input")
+        return call_predict(self._function, context, model_input, params)
+
+    @property
+    def predict_type_hints(self) -> Any:
+        return input_hints(self._function)
+
+    @property
+    def _function(self) -> Any:
+        return getattr(self.wrapped, "predict", self.wrapped)

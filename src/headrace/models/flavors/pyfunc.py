@@ -104,9 +104,9 @@ class PyfuncFlavor:
         if not callable(predict):
             return False
         # Not any object with predict: those of libraries have other conventions than a python function.
-        return hasattr(model, "load_context") or "model_input" in inspect.signature(
-            predict
-        ).parameters
+        return (
+            hasattr(model, "load_context") or "model_input" in inspect.signature(predict).parameters
+        )
 
     def save(self, model: Any, folder: Path, options: Mapping[str, Any]) -> Saved:
         read = Options("pyfunc", options)
@@ -134,7 +134,9 @@ class PyfuncFlavor:
         self, script: Path, folder: Path, section: dict[str, Any], streamable: Any
     ) -> Saved:
         if not script.is_file():
-            raise InvalidParameter(f"a model from code is a Python script; there is none at {script}")
+            raise InvalidParameter(
+                f"a model from code is a Python script; there is none at {script}"
+            )
         section["model_code_path"] = _copied(script, folder, PurePosixPath())
         model = run_script(folder / script.name, section.get("config"))
         section["streamable"] = _streams(model) if streamable is None else bool(streamable)
@@ -247,7 +249,9 @@ def _configuration(config: Any) -> dict[str, Any]:
         try:
             config = yaml.safe_load(Path(config).read_bytes())
         except OSError as error:
-            raise InvalidParameter(f"model_config: cannot read {config}: {error.strerror}") from error
+            raise InvalidParameter(
+                f"model_config: cannot read {config}: {error.strerror}"
+            ) from error
         except yaml.YAMLError as error:
             raise InvalidParameter(f"model_config: not YAML: {error}") from error
     if not isinstance(config, Mapping) or not all(isinstance(key, str) for key in config):

@@ -8,12 +8,13 @@ for MLflow, and never read it.
 from __future__ import annotations
 
 import pickle
+import sys
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from headrace.errors import InvalidModel, InvalidParameter, PolicyViolation
+from headrace.errors import InvalidModel, PolicyViolation
 from headrace.models.flavor import Permit, Predict, Saved
 from headrace.models.options import Options
 from headrace.models.paths import inside
@@ -27,6 +28,10 @@ _PREDICT_FUNCTIONS = (
     "predict_log_proba",
     "predict_joint_log_proba",
     "score",
+)
+_WAY_OUT = (
+    "skops saves classes and functions by their names: put them at the top of a module. Or say"
+    " serialization_format='cloudpickle'; then a loader must allow pickle"
 )
 
 
@@ -93,7 +98,9 @@ class SklearnFlavor:
     def predict(self, model: Any, conf: Mapping[str, Any]) -> Predict:
         name = conf.get("predict_fn") or "predict"
         if name not in _PREDICT_FUNCTIONS:
-            raise InvalidModel(f"MLmodel: 'predict_fn' is {name!r}; it may be one of {_PREDICT_FUNCTIONS}")
+            raise InvalidModel(
+                f"MLmodel: 'predict_fn' is {name!r}; it may be one of {_PREDICT_FUNCTIONS}"
+            )
         function = getattr(model, name, None)
         if function is None:
             raise InvalidModel(f"the model {type(model).__name__} has no function {name}")
@@ -118,36 +125,48 @@ def _pickled(model: object) -> bytes:
 
 def _save_skops(model: Any, file: Path, listed: Any) -> list[str] | None:
     """Write a model, and say which types a loader has to trust beyond skops' own list."""
-    import skops.io
-
-    data: bytes = dumped(model, skops.io.dumps, form="saved in skops' format")
-    needed = skops.io.get_untrusted_types(data=data)
-    try:
-        skops.io.loads(data, trusted=needed)
-    except Exception as error:
-        raise InvalidParameter(
-            f"the model {type(model).__name__} is saved in skops' format, but does not come back from it:"
-            f" {type(error).__name__}: {error}. skops takes classes and functions that a module has under their"
-            " names; serialization_format='cloudpickle' takes others, and then a loader must allow pickle"
-        ) from error
+    data, needed = dumped(model, _skops_of, form="saved in skops' format", way_out=_WAY_OUT)
     file.write_bytes(data)
     return sorted({*needed, *(listed or ())}) or None
 
 
-def _load_skops(file: Path, conf: Mapping[str, Any], permit: Permit) -> Any:
+def _skops_of(value: Any) -> tuple[bytes, list[str]]:
+    """A value in skops' format, and the types that it needs; raises if it would not come back."""
     import skops.io
 
-    data = file.read_bytes()
+    data = skops.io.dumps(value)
+    needed = skops.io.get_untrusted_types(data=data)
+    nameless = [name for name in needed if not _is_found(name)]
+    if nameless:
+        raise TypeError(f"no module has {', '.join(nameless)} under that name")
+    # scikit-learn's own types come back, and trying takes longer than saving.
+    if not all(name.startswith("sklearn.") for name in needed):
+        skops.io.loads(data, trusted=needed)
+    return data, needed
+
+
+def _is_found(name: str) -> bool:
+    """Whether a type or function of a live model is found again by its full name."""
+    module, _, attribute = name.rpartition(".")
+    while module and module not in sys.modules:
+        module, _, outer = module.rpartition(".")
+        attribute = f"{outer}.{attribute}"
+    found: Any = sys.modules.get(module)
+    for part in attribute.split("."):
+        found = getattr(found, part, None)
+    return found is not None
+
+
+def _load_skops(file: Path, conf: Mapping[str, Any], permit: Permit) -> Any:
+    import skops.io
+    from skops.io.exceptions import UntrustedTypesFoundException
+
+    trusted = sorted(permit.trusted)
     try:
-        needed = skops.io.get_untrusted_types(data=data)
-        # Who may unpickle may build whatever a file names; anybody else, what the loader listed.
-        trusted = needed if "pickle" in permit.formats else sorted(permit.trusted)
-        untrusted = sorted(set(needed).difference(trusted))
-        if untrusted:
-            raise _not_trusted(file, untrusted, conf)
-        return skops.io.loads(data, trusted=trusted)
-    except PolicyViolation:
-        raise
+        return skops.io.load(file, trusted=trusted)
+    except UntrustedTypesFoundException:
+        untrusted = set(skops.io.get_untrusted_types(file=file)).difference(trusted)
+        raise _not_trusted(file, sorted(untrusted), conf) from None
     except ImportError as error:
         raise InvalidModel(f"{file.name} needs a module that is not installed: {error}") from error
     except Exception as error:

@@ -8,12 +8,11 @@ the memo of another pickle, come out as ``?``, which no list of safe names holds
 
 from __future__ import annotations
 
-import io
 import os
 import pickletools
 import re
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import msgspec
 
@@ -24,6 +23,7 @@ _CALLS = frozenset(("REDUCE", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "BUILD"))
 _STRINGS = frozenset(
     ("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8")
 )  # fmt: skip
+_MOST_PROBED = 100_000
 _MOST_OPCODES = 5_000_000
 _MOST_IMPORTS = 10_000
 _MOST_TAIL = 1 << 28
@@ -35,6 +35,20 @@ _TEXT_NAME = re.compile(rb"[ci]([A-Za-z_][\w.]{0,200})\n([A-Za-z_][\w.]{0,200})\
 _STACK_NAME = re.compile(
     rb"[\x8cX](?:.|....)([A-Za-z_][\w.]{0,200})(?:\x94|q.|r....)?[\x8cX](?:.|....)([A-Za-z_][\w.]{0,200})(?:\x94|q.|r....)?\x93",
     re.DOTALL,
+)  # fmt: skip
+
+
+#: What pickles of tensors import; calling these, with whatever arguments, builds tensors and nothing else.
+_TENSOR_NAMES = frozenset(
+    (
+        "collections.OrderedDict", "torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2",
+        "torch._utils._rebuild_parameter", "torch.Size", "torch.device", "torch.storage.UntypedStorage",
+        "torch.nn.parameter.Parameter", "__builtin__.set", "builtins.set",
+    )
+)  # fmt: skip
+_TENSOR_TYPES = re.compile(
+    r"torch\.(?:(?:Double|Float|Half|BFloat16|Long|Int|Short|Char|Byte|Bool|ComplexDouble|ComplexFloat|Untyped)Storage"
+    r"|float64|float32|float16|bfloat16|int64|int32|int16|int8|uint8|bool|complex64|complex128)"
 )  # fmt: skip
 
 
@@ -56,6 +70,17 @@ class Pickle(msgspec.Struct, kw_only=True):
     broken: str | None = None
     rest: int = 0
     nested: tuple[bytes, ...] = ()
+
+    @property
+    def is_tensors(self) -> bool:
+        """Whether it builds tensors and plain data, nothing else, as far as it goes and to its very end."""
+        return (
+            self.broken is None
+            and self.pickles > 0
+            and not self.rest
+            and not self.nested
+            and all(name in _TENSOR_NAMES or _TENSOR_TYPES.fullmatch(name) for name in self.imports)
+        )
 
 
 class _Machine:
@@ -203,23 +228,28 @@ def looks_pickled(content: bytes | bytearray) -> bool:
     return len(content) > 2 and content[0] == 0x80 and content[1] <= 5
 
 
-def is_headless(head: bytes) -> bool:
-    """Whether bytes without the mark of protocol 2 can be followed until something is called, or to their end.
+def begins_pickle(stream: BinaryIO) -> bool:
+    """Whether a stream can be followed as a pickle until something is called, or to an end behind an import.
 
-    Text can look like a pickle for a few letters; few texts can be executed as one.
+    The mark of protocol 2 is not asked for: `pickle` does not. Text can look like a pickle for a few letters; few
+    texts can be executed as one. What goes on for very long without a call counts as one too. The stream is left at
+    its beginning.
     """
-    if looks_pickled(head) or not head:
-        return False
+    marked = looks_pickled(stream.read(3))
+    stream.seek(0)
     machine = _Machine()
-    _, _, broken = _follow_one(io.BytesIO(head), machine, 100_000)
-    return bool(machine.calls) or (bool(machine.imports) and broken is None)
+    count, _, broken = _follow_one(stream, machine, _MOST_PROBED)
+    stream.seek(0)
+    if machine.calls or (machine.imports and (marked or broken is None)):
+        return True
+    return count >= _MOST_PROBED or (broken is None and marked)
 
 
 def _follow_one(stream: BinaryIO, machine: _Machine, most: int) -> tuple[int, int, str | None]:
     """Follow one pickle: how many opcodes, where it ended, and why if that is not its end."""
     count, end = 0, stream.tell()
     try:
-        for opcode, argument, _ in pickletools.genops(_Sparing(stream)):
+        for opcode, argument, _ in pickletools.genops(cast(BinaryIO, _Sparing(stream))):
             if count >= most:
                 return count, end, f"it has more than {_MOST_OPCODES:,} opcodes"
             if opcode.name == "STOP":

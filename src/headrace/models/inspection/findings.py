@@ -31,6 +31,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         types: Types that it asks for, which a loader has to trust by name.
         dangerous: Something in it does what no model has to do.
         never: No word from a loader opens it: it is damaged on purpose, or reaches out of the folder.
+        tensors: It is a pickle that builds tensors and plain data alone.
     """
 
     path: str
@@ -40,6 +41,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     types: tuple[str, ...] = ()
     dangerous: bool = False
     never: bool = False
+    tensors: bool = False
 
     @property
     def verdict(self) -> Verdict:
