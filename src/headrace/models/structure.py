@@ -9,8 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
@@ -74,7 +74,7 @@ def files_of(folder: Path) -> list[Entry]:
     return sorted(found, key=lambda entry: entry.path)
 
 
-def open_plain(file: Path) -> BinaryIO:
+def open_plain(file: Path) -> BufferedReader:
     """A file of a model, read only.
 
     Raises:

@@ -42,7 +42,7 @@ MOST_MEMBER = 1 << 30
 MOST_TOTAL = 4 << 30
 MOST_MEMBERS = 100_000
 #: More than this many bytes may come out of one only so many times over.
-_FREE = 256 << 20
+_FREE = 64 << 20
 _MOST_RATIO = 200
 _IN_MEMORY = 8 << 20
 
@@ -83,7 +83,9 @@ def is_compressed(head: bytes) -> bool:
     return head.startswith((*_COMPRESSED, *_ZLIB, _ZSTD))
 
 
-def unpacked(stream: BinaryIO, head: bytes, budget: Budget) -> tuple[BinaryIO, int, str | None]:
+def unpacked(
+    stream: BinaryIO, head: bytes, size: int, budget: Budget
+) -> tuple[BinaryIO, int, str | None]:
     """What comes out of a compressed file, its size, and why it ended too early if it did.
 
     Whoever opens it reads what comes out before it is found to be damaged, so that is looked at too.
@@ -101,10 +103,10 @@ def unpacked(stream: BinaryIO, head: bytes, budget: Budget) -> tuple[BinaryIO, i
         except Exception as error:  # noqa: BLE001 - each library has its own
             damaged.append(str(error) or "it ends too early")
 
-    out = spooled(pieces(), budget)
-    size = out.seek(0, 2)
+    out = spooled(pieces(), budget, max(_FREE, _MOST_RATIO * size))
+    length = out.seek(0, 2)
     out.seek(0)
-    return out, size, damaged[0] if damaged else None
+    return out, length, damaged[0] if damaged else None
 
 
 def _pieces(stream: BinaryIO, head: bytes) -> Iterator[bytes]:
@@ -134,7 +136,7 @@ def pieces(content: IO[bytes]) -> Iterator[bytes]:
         yield part
 
 
-def spooled(pieces: Iterator[bytes], budget: Budget) -> BinaryIO:
+def spooled(pieces: Iterator[bytes], budget: Budget, most: int = MOST_MEMBER) -> BinaryIO:
     """Pieces in a temporary file, in memory as long as it is small; from its beginning.
 
     Raises:
@@ -145,9 +147,9 @@ def spooled(pieces: Iterator[bytes], budget: Budget) -> BinaryIO:
     for piece in pieces:
         total += len(piece)
         budget.take(len(piece))
-        if total > MOST_MEMBER:
+        if total > min(most, MOST_MEMBER):
             out.close()
-            raise Bomb(f"more than {MOST_MEMBER:,} bytes come out of it")
+            raise Bomb(f"more than {min(most, MOST_MEMBER):,} bytes come out of it")
         out.write(piece)
     out.seek(0)
     return cast(BinaryIO, out)

@@ -114,7 +114,7 @@ class Inspector:
             self._hdf5(path, stream)
         elif archives.is_tar(head):
             self._tar(path, stream, depth)
-        elif archives.is_compressed(head) and self._compressed(path, stream, head, depth):
+        elif archives.is_compressed(head) and self._compressed(path, stream, head, size, depth):
             return
         elif texts.is_code(path, head):
             self._add(path, "python", "is code that can be imported")
@@ -178,15 +178,15 @@ class Inspector:
             reasons = (f"takes numbers from {', '.join(used[:5])}",) if used else ()
             self.findings.append(Finding(path=path, format="onnx", reasons=reasons))
 
-    def _compressed(self, path: str, stream: BinaryIO, head: bytes, depth: int) -> bool:
+    def _compressed(self, path: str, stream: BinaryIO, head: bytes, size: int, depth: int) -> bool:
         """Whether something came out of a file that begins as a compressed one does."""
-        inner, size, damaged = archives.unpacked(stream, head, self._budget)
+        inner, length, damaged = archives.unpacked(stream, head, size, self._budget)
         with inner:
-            if not size:
+            if not length:
                 return False
             if damaged:
                 self._never(path, f"is compressed, and {damaged}")
-            self.look_at(f"{path}!unpacked", inner, size, depth + 1)
+            self.look_at(f"{path}!unpacked", inner, length, depth + 1)
         return True
 
     def _tar(self, path: str, stream: BinaryIO, depth: int) -> None:
