@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import warnings
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -27,7 +28,7 @@ def save(flavor: Flavor, model: Any, folder: Path, **options: Any) -> dict[str, 
     if saved.python_function is not None:
         flavors["python_function"] = {
             "loader_module": saved.loader_module,
-            "python_version": "3.11.0",
+            "python_version": platform.python_version(),
             "env": {"conda": "conda.yaml", "virtualenv": "python_env.yaml"},
             **saved.python_function,
         }
@@ -63,9 +64,8 @@ def predict(flavor: Flavor, folder: Path, data: Any, params: Any = None, **permi
 def mlflow_save(name: str, model: Any, folder: Path, **options: Any) -> None:
     """Save a model with MLflow's flavor of a name."""
     with _mlflow() as mlflow:
-        getattr(mlflow, name).save_model(
-            model, **{"path": str(folder), "pip_requirements": [name], **options}
-        )
+        arguments = {"path": str(folder), "pip_requirements": [name], **options}
+        getattr(mlflow, name).save_model(model, **arguments)
 
 
 def mlflow_load(name: str, folder: Path, **options: Any) -> Any:

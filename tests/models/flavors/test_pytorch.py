@@ -33,7 +33,7 @@ torch = pytest.importorskip("torch")
 ROWS = np.arange(12, dtype=np.float32).reshape(4, 3) / 7
 
 
-class Net(torch.nn.Module):  # type: ignore[misc]
+class Net(torch.nn.Module):
     """Two layers, with what differs between training and use."""
 
     def __init__(self) -> None:
@@ -43,11 +43,11 @@ class Net(torch.nn.Module):  # type: ignore[misc]
         self.second = torch.nn.Linear(5, 2)
         self.register_buffer("scale", torch.tensor([1.0, 2.0]))
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x):
         return self.second(self.dropped(torch.relu(self.first(x)))) * self.scale
 
 
-class Pair(torch.nn.Module):  # type: ignore[misc]
+class Pair(torch.nn.Module):
     """Two inputs, two outputs."""
 
     def forward(self, a: Any, b: Any) -> Any:

@@ -169,7 +169,7 @@ def test_xgboosts_models_are_claimed_and_others_are_not(models: dict[str, Any]) 
 def test_options_and_classes_that_cannot_be_saved_are_refused(
     models: dict[str, Any], tmp_path: Path
 ) -> None:
-    class Mine(xgboost.XGBRegressor):  # type: ignore[misc]
+    class Mine(xgboost.XGBRegressor):
         pass
 
     with pytest.raises(InvalidParameter, match="model_format"):

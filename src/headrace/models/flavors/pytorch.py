@@ -13,6 +13,7 @@ The section in MLmodel is MLflow's: ``model_data`` (a folder), ``pytorch_version
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import pickle
 import sys
@@ -74,7 +75,7 @@ class PyTorch:
             raise InvalidParameter(f"A dict of tensors is saved as safetensors, not as {form}.")
         data = folder / _DATA
         data.mkdir()
-        function: dict[str, Any] | None = {"data": _DATA, "model_config": {"device": None}}
+        function: dict[str, Any] | None = {"data": _DATA, "config": {"device": None}}
         requirements = ("torch",)
         if form == "safetensors":
             _save_state(model if weights_alone else model.state_dict(), data / _STATE)
@@ -238,7 +239,7 @@ def _tensors(example: Any) -> tuple[Any, ...]:
     )
     try:
         return tuple(
-            each if isinstance(each, torch.Tensor) else torch.from_numpy(numpy.asarray(each))
+            each if isinstance(each, torch.Tensor) else _tensor(numpy.asarray(each))
             for each in (example if several else [example])
         )
     except TypeError:
@@ -313,19 +314,31 @@ def _arguments(model: Any, data: Any) -> tuple[list[Any], dict[str, Any]]:
     kinds = {each.dtype for each in tensors if each.dtype.is_floating_point}
 
     def tensor(value: Any) -> Any:
-        made = value if isinstance(value, torch.Tensor) else torch.from_numpy(numpy.asarray(value))
+        made = value if isinstance(value, torch.Tensor) else _tensor(numpy.asarray(value))
         # numpy's numbers are of double precision unless somebody says otherwise, a module's hardly ever are.
         if made.dtype == torch.float64 and kinds and torch.float64 not in kinds:
             made = made.to(next(iter(kinds)) if len(kinds) == 1 else torch.float32)
         return made.to(device)
 
     if isinstance(data, Mapping):
-        return [], {name: tensor(value) for name, value in data.items()}
+        named = {name: tensor(value) for name, value in data.items()}
+        # A graph takes what it was traced with by place only, but knows the names.
+        names = list(inspect.signature(model.forward).parameters)
+        if isinstance(model, torch.fx.GraphModule) and set(names) == set(named):
+            return [named[name] for name in names], {}
+        return [], named
     if hasattr(data, "columns"):
         return [tensor(data.to_numpy(dtype=numpy.float32))], {}
     if isinstance(data, tuple):
         return [tensor(each) for each in data], {}
     return [tensor(data)], {}
+
+
+def _tensor(array: Any) -> Any:
+    """An array as a tensor; a copy if the array must not be written to, for a tensor can be."""
+    import torch
+
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
 def _own_tensors(model: Any) -> list[Any]:
