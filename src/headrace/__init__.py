@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from headrace import errors as errors
     from headrace import tracking as tracking
     from headrace.errors import HeadraceError as HeadraceError
+    from headrace.models.evaluation import Evaluation as Evaluation
+    from headrace.models.evaluation import Threshold as Threshold
+    from headrace.models.evaluation import make_metric as make_metric
     from headrace.tracking import *  # noqa: F403
     from headrace.tracking import data as data
 
@@ -29,6 +32,9 @@ if TYPE_CHECKING:
 _ELSEWHERE: dict[str, tuple[str, str | None]] = {
     "Client": ("headrace.client.client", "Client"),
     "MlflowClient": ("headrace.client.client", "Client"),
+    "Evaluation": ("headrace.models.evaluation", "Evaluation"),
+    "Threshold": ("headrace.models.evaluation", "Threshold"),
+    "make_metric": ("headrace.models.evaluation", "make_metric"),
     "HeadraceError": ("headrace.errors", "HeadraceError"),
     "MlflowException": ("headrace.errors", "HeadraceError"),
     "artifacts": ("headrace.artifacts", None),

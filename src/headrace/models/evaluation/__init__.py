@@ -8,6 +8,7 @@ from headrace.models.evaluation.custom import EvaluationMetric, make_metric
 from headrace.models.evaluation.evaluating import evaluate
 from headrace.models.evaluation.plan import Plan
 from headrace.models.evaluation.result import Evaluation
+from headrace.models.evaluation.rows import Rows
 from headrace.models.evaluation.slices import Slice
 from headrace.models.evaluation.thresholds import Check, ChecksFailed, Threshold
 
@@ -18,6 +19,7 @@ __all__ = [
     "Evaluation",
     "EvaluationMetric",
     "Plan",
+    "Rows",
     "Slice",
     "Threshold",
     "evaluate",

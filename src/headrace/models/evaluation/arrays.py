@@ -50,7 +50,9 @@ def as_array(values: Any, noun: str) -> Array:
 def _is_extension(values: Any) -> bool:
     """Whether it is a pandas column of a type that numpy does not have."""
     dtype = getattr(values, "dtype", None)
-    return dtype is not None and hasattr(dtype, "na_value") and hasattr(dtype, "construct_from_string")
+    return (
+        dtype is not None and hasattr(dtype, "na_value") and hasattr(dtype, "construct_from_string")
+    )
 
 
 def _plain(values: Any) -> Any:

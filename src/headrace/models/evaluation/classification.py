@@ -272,7 +272,10 @@ class Classified:
         return [
             *_curve("roc_curve", "ROC", ("false_positive_rate", "true_positive_rate"), roc),
             *_curve(
-                "precision_recall_curve", "Precision-recall", ("recall", "precision"), precision_recall
+                "precision_recall_curve",
+                "Precision-recall",
+                ("recall", "precision"),
+                precision_recall,
             ),
         ]
 
@@ -286,16 +289,14 @@ class Classified:
             scores = self.probabilities[:, place]
             bins = np.minimum((scores * _BINS).astype(int), _BINS - 1)
             count = np.bincount(bins, weights=weight, minlength=_BINS)
-            hits = np.bincount(
-                bins, weights=weight * (self.labels.truth == place), minlength=_BINS
-            )
+            hits = np.bincount(bins, weights=weight * (self.labels.truth == place), minlength=_BINS)
             mean = np.bincount(bins, weights=weight * scores, minlength=_BINS)
             some = count > 0
-            found.append((names[place], mean[some] / count[some], hits[some] / count[some], count[some]))
+            found.append(
+                (names[place], mean[some] / count[some], hits[some] / count[some], count[some])
+            )
         columns = _stacked(("predicted_probability", "share_of_rows", "rows"), found)
-        curves = [
-            plots.Curve(name, x, y, "o-") for name, x, y, _ in found[: plots.MOST_CURVES]
-        ]
+        curves = [plots.Curve(name, x, y, "o-") for name, x, y, _ in found[: plots.MOST_CURVES]]
         return [
             artifacts.table("calibration_curve", columns),
             artifacts.plot(
@@ -332,9 +333,7 @@ class Classified:
             artifacts.table("lift_curve", columns),
             artifacts.plot(
                 "lift_curve_plot",
-                lambda: plots.lines(
-                    "Lift", "share of rows, most probable first", "lift", [curve]
-                ),
+                lambda: plots.lines("Lift", "share of rows, most probable first", "lift", [curve]),
             ),
         ]
 

@@ -18,10 +18,19 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("headrace")
 
-#: What a metric's function may ask for by name; the last two are MLflow's older names.
-_ASKED = (
-    "predictions", "targets", "data", "metrics", "sample_weight", "probabilities", "eval_df", "builtin_metrics",
-)  # fmt: skip
+#: What a metric's function may ask for by name, and what it is; the second half are others' names for the same.
+_ASKED = {
+    "predictions": "predictions",
+    "targets": "targets",
+    "data": "data",
+    "metrics": "metrics",
+    "sample_weight": "weight",
+    "probabilities": "probabilities",
+    "y_pred": "predictions",
+    "y_true": "targets",
+    "builtin_metrics": "metrics",
+    "eval_df": "both",
+}
 
 
 class EvaluationMetric(msgspec.Struct, frozen=True):
@@ -149,7 +158,9 @@ class Custom:
                 values = dict(_values(metric.name, have.call(metric.eval_fn)))
                 clash = next((name for name in values if name in builtin), None)
                 if clash is not None:
-                    raise InvalidParameter(f"There is a built-in metric '{clash}': take another name.")
+                    raise InvalidParameter(
+                        f"There is a built-in metric '{clash}': take another name."
+                    )
                 found |= values
             except Exception as error:  # noqa: BLE001 - other people's code; it is said, and the rest goes on
                 reason = error.message if isinstance(error, HeadraceError) else _said(error)
@@ -174,42 +185,34 @@ class _Given:
         self._scored, self._frame, self._builtin = scored, frame, builtin
 
     def call(self, function: Callable[..., Any]) -> Any:
+        """Call it with what it asks for by name; else with predictions, targets and, if it takes three, data."""
         try:
-            parameters = inspect.signature(function).parameters.values()
-        except (TypeError, ValueError):  # built in
-            parameters = None  # type: ignore[assignment]
-        if parameters is not None:
-            needed = [
-                one.name
-                for one in parameters
-                if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)
-                and (one.default is one.empty or one.name in _ASKED)
-            ]
-            if all(name in _ASKED for name in needed):
-                return function(**{name: self._one(name) for name in needed})
-            count = len([one for one in parameters if one.default is one.empty and one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)])
-            if count == 2:
-                return function(self._one("predictions"), self._one("targets"))
-        return function(self._one("predictions"), self._one("targets"), self._one("data"))
+            parameters = list(inspect.signature(function).parameters.values())
+        except (TypeError, ValueError):  # built in, of any number
+            parameters = []
+        named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+        placed = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        needed = [one.name for one in parameters if one.kind in named and one.default is one.empty]
+        offered = [one.name for one in parameters if one.kind in named and one.name in _ASKED]
+        if needed and set(needed) <= set(_ASKED):
+            return function(**{name: self._one(_ASKED[name]) for name in offered})
+        places = [one for one in parameters if one.kind in placed and one.default is one.empty]
+        order = ("predictions", "targets", "data")[: 2 if len(places) == 2 else 3]
+        return function(*(self._one(name) for name in order))
 
     def _one(self, name: str) -> Any:
         import pandas as pd
 
-        match name:
-            case "predictions" | "targets":
-                return pd.Series(getattr(self._scored, name), index=self._frame.index, name=name)
-            case "data":
-                return self._frame
-            case "metrics" | "builtin_metrics":
-                return dict(self._builtin)
-            case "sample_weight":
-                return self._scored.weight
-            case "probabilities":
-                return self._scored.probabilities
-        return pd.DataFrame(
-            {"prediction": self._scored.predictions, "target": self._scored.targets},
-            index=self._frame.index,
-        )
+        if name in ("predictions", "targets"):
+            return pd.Series(getattr(self._scored, name), index=self._frame.index, name=name)
+        if name == "data":
+            return self._frame
+        if name == "metrics":
+            return dict(self._builtin)
+        if name in ("weight", "probabilities"):
+            return getattr(self._scored, name)
+        both = {"prediction": self._scored.predictions, "target": self._scored.targets}
+        return pd.DataFrame(both, index=self._frame.index)
 
 
 def _values(name: str, result: Any) -> Iterator[tuple[str, float]]:

@@ -6,11 +6,9 @@ import logging
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from headrace.errors import InvalidParameter
 from headrace.models.evaluation import artifacts
-from headrace.models.evaluation.arrays import Array, Floats, as_array, vector, weights
+from headrace.models.evaluation.arrays import Floats, as_array, vector, weights
 from headrace.models.evaluation.artifacts import Artifact
 from headrace.models.evaluation.bootstrap import intervals
 from headrace.models.evaluation.custom import Custom, named
@@ -31,7 +29,7 @@ def evaluate(model: Any, data: Any, targets: Any, plan: Plan) -> Evaluation:
     Args:
         model: A function of the features, an object with ``predict``, or predictions; None: they are a column of the
             data, see `Plan`.
-        data: As for `headrace.models.evaluation.rows.Rows`; may be None for predictions.
+        data: `Rows`, or what they are made of; may be None for predictions.
         targets: A column of the data, or one value for each row; None: what the data set says.
         plan: What is asked.
 
@@ -93,7 +91,7 @@ class _Question:
     def __init__(self, model: Any, data: Any, targets: Any, plan: Plan) -> None:
         self._plan = plan
         self.notes: list[str] = []
-        self.rows = Rows(data, _count(model, targets, plan) if data is None else None)
+        self.rows = data if isinstance(data, Rows) else Rows(data, _count(model, targets, data))
         self.model, self.given, predictions_name = self._predictions(model)
         if targets is None:
             targets = self.rows.targets
@@ -101,7 +99,13 @@ class _Question:
             raise InvalidParameter("Give targets: the name of a column of the data, or an array.")
         self._truth, self._target = self.rows.column(targets, "targets")
         self._weight, weight_name = self._weights()
-        roles = (self._target, predictions_name, weight_name, plan.groups, *(plan.quantiles or {}).values())
+        roles = (
+            self._target,
+            predictions_name,
+            weight_name,
+            plan.groups,
+            *(plan.quantiles or {}).values(),
+        )
         self._taken = {name for name in roles if isinstance(name, str | int)}
         if plan.kind is None:
             self.kind, why = inferred(self._truth, self.model, plan)
@@ -156,12 +160,13 @@ class _Question:
         )
 
 
-def _count(model: Any, targets: Any, plan: Plan) -> int:
+def _count(model: Any, targets: Any, data: Any) -> int | None:
     """How many rows there are when there are no data but arrays."""
+    if data is not None:
+        return None
     if model is not None and is_model(model):
         raise InvalidParameter("A model needs data to predict from.")
-    values: Array = vector(targets, "targets") if targets is not None else np.empty(0)
-    return len(values)
+    return None if targets is None or isinstance(targets, str) else len(vector(targets, "targets"))
 
 
 class _Base(NamedTuple):
@@ -229,7 +234,9 @@ def _artifacts(subject: Scored, result: Evaluation) -> list[Artifact]:
         names = ("name", "metric", "passed", "value", "limit", "baseline", "why")
         checks = result.checks.values()
         found.append(
-            artifacts.table("checks", {name: [getattr(one, name) for one in checks] for name in names})
+            artifacts.table(
+                "checks", {name: [getattr(one, name) for one in checks] for name in names}
+            )
         )
     return found
 
@@ -238,6 +245,9 @@ def _slice_table(slices: list[Slice]) -> dict[str, list[Any]]:
     names = list(dict.fromkeys(name for one in slices for name in one.metrics))
     columns = ("name", "by", "count", "share", "small")
     return {
-        **{("slice" if name == "name" else name): [getattr(one, name) for one in slices] for name in columns},
+        **{
+            ("slice" if name == "name" else name): [getattr(one, name) for one in slices]
+            for name in columns
+        },
         **{name: [one.metrics.get(name) for one in slices] for name in names},
     }

@@ -24,9 +24,9 @@ from headrace.models.evaluation.arrays import (
     Floats,
     Indices,
     complete,
+    evenly,
     numbers,
     vector,
-    weighted_mean,
 )
 from headrace.models.evaluation.artifacts import Artifact
 from headrace.models.evaluation.plan import Plan
@@ -35,6 +35,8 @@ from headrace.models.evaluation.rows import Rows
 
 #: Series in the plot over time: those of the greatest error.
 _PANELS = 6
+#: Times of each of them.
+_POINTS = 1_000
 
 
 class Forecast(msgspec.Struct, frozen=True, kw_only=True):
@@ -226,7 +228,9 @@ class Forecasted:
         if not len(flat):
             return []
         some = ", ".join(map(str, flat[:5]))
-        return [f"{len(flat)} series do not change in their history and are left out of mase: {some}."]
+        return [
+            f"{len(flat)} series do not change in their history and are left out of mase: {some}."
+        ]
 
     def take(self, rows: Indices, units: Indices | None = None) -> Forecasted:
         """The same for some of the rows, whose series may have other numbers."""
@@ -276,7 +280,9 @@ class Forecasted:
             "mae": mean(size),
             "rmse": np.sqrt(mean(error**2)),
             "smape": mean(share),
-            "wape": np.divide(mean(size), actual, out=np.full(len(actual), np.nan), where=actual > 0),
+            "wape": np.divide(
+                mean(size), actual, out=np.full(len(actual), np.nan), where=actual > 0
+            ),
             "bias": mean(error),
         }
         if it.scale is not None:
@@ -306,7 +312,9 @@ class Forecasted:
     def artifacts(self) -> list[Artifact]:
         """Tables and plots."""
         by_horizon = self._by(self.columns.horizon, "horizon", None)
-        steps = [str(step) for step in by_horizon["horizon"]]
+        steps = by_horizon["horizon"]
+        if steps.dtype.kind not in "iuf":
+            steps = [str(step) for step in steps]
         errors = [plots.Curve(name, steps, by_horizon[name], "o-") for name in ("mae", "rmse")]
         over_time, parts = self._over_time()
         return [
@@ -339,6 +347,7 @@ class Forecasted:
         for number in worst[np.isin(worst, it.series)]:
             rows = np.flatnonzero(it.series == number)
             rows = rows[np.argsort(it.time[rows], kind="stable")]
+            rows = rows[evenly(len(rows), _POINTS)]
             name = str(self.names[number])
             times = it.time[rows]
             table["series"] += [name] * len(rows)
@@ -371,4 +380,6 @@ class _Means:
         summed = np.bincount(
             self._codes, weights=weight * np.nan_to_num(values), minlength=self._count
         )
-        return np.divide(summed, total, out=np.full(self._count, np.nan), where=total > 0)
+        found = np.full(self._count, np.nan)
+        np.divide(summed, total, out=found, where=total > 0)
+        return found

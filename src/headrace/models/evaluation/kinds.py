@@ -23,15 +23,17 @@ class Scored(Protocol):
 
     Attributes:
         primary: The metric that slices are compared by.
-        units: For each row the number of what it belongs to and is resampled with; None: nothing.
-        weight: Of each row; None: all alike.
     """
 
     primary: str
-    weight: Any
 
     @property
-    def units(self) -> Indices | None: ...
+    def units(self) -> Indices | None:
+        """For each row the number of what it belongs to and is resampled with; None: nothing."""
+
+    @property
+    def weight(self) -> Floats | None:
+        """Of each row; None: all alike."""
 
     @property
     def targets(self) -> Array:

@@ -92,7 +92,9 @@ def _forms(predicted: Predicted) -> tuple[Array | None, Array | None, list[Any] 
 def _names(predicted: Predicted) -> list[Any] | None:
     """Names of a frame's columns. The numbers that pandas gives by itself are weaker than given classes."""
     columns = getattr(predicted.values, "columns", None)
-    if columns is None or (type(columns).__name__ == "RangeIndex" and predicted.classes is not None):
+    if columns is None or (
+        type(columns).__name__ == "RangeIndex" and predicted.classes is not None
+    ):
         return None
     return list(columns)
 
@@ -175,7 +177,9 @@ def _sorted(labels: Array, noun: str) -> Array:
 
 
 def _union(truth: Array, predicted: Array) -> Array:
-    text = [all(isinstance(label, str) for label in labels.tolist()) for labels in (truth, predicted)]
+    text = [
+        all(isinstance(label, str) for label in labels.tolist()) for labels in (truth, predicted)
+    ]
     if text[0] != text[1]:
         raise InvalidParameter(
             f"The targets are labels such as {truth.tolist()[0]!r} and the predictions such as "
@@ -213,9 +217,7 @@ def _positive_last(classes: Array, positive: Any) -> Array:
     if positive is None or len(classes) != 2:
         return classes
     if positive not in classes.tolist():
-        raise InvalidParameter(
-            f"pos_label={positive!r} is none of the classes {_shown(classes)}."
-        )
+        raise InvalidParameter(f"pos_label={positive!r} is none of the classes {_shown(classes)}.")
     return classes if classes.tolist()[1] == positive else classes[::-1]
 
 

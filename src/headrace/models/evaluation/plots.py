@@ -136,7 +136,9 @@ def histogram(title: str, x: str, edges: Array, counts: Array) -> bytes:
     return _png(figure)
 
 
-def panels(title: str, x: str, parts: Sequence[tuple[str, Sequence[Curve], Sequence[Band]]]) -> bytes:
+def panels(
+    title: str, x: str, parts: Sequence[tuple[str, Sequence[Curve], Sequence[Band]]]
+) -> bytes:
     """Several plots of lines above each other, each with its name."""
     figure, _ = _figure(height=1.0 + 2.2 * len(parts), empty=True)
     for number, (name, curves, bands) in enumerate(parts, 1):
@@ -144,7 +146,14 @@ def panels(title: str, x: str, parts: Sequence[tuple[str, Sequence[Curve], Seque
         for band in bands:
             axes.fill_between(band.x, band.low, band.high, alpha=0.2, label=_literal(band.name))
         for curve in curves:
-            axes.plot(curve.x, curve.y, curve.style, label=_literal(curve.name), linewidth=1.2, markersize=3)
+            axes.plot(
+                curve.x,
+                curve.y,
+                curve.style,
+                label=_literal(curve.name),
+                linewidth=1.2,
+                markersize=3,
+            )
         _label(axes, name, x if number == len(parts) else "", "")
         axes.tick_params(axis="x", labelsize=7)
         axes.legend(fontsize=7, loc="best")
@@ -164,7 +173,8 @@ def _figure(
         ) from None
     figure = Figure(figsize=(width, height or width * 0.85), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, None if empty else figure.add_subplot()
+    axes: Any = None if empty else figure.add_subplot()
+    return figure, axes
 
 
 def _label(axes: Axes, title: str, x: str, y: str) -> None:

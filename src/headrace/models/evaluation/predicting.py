@@ -67,12 +67,14 @@ def predict(model: Any, rows: Rows, wanted: Any, taken: set[Any], *, classify: b
 
 
 def _native(model: Any) -> Any:
-    """The library's own model inside a loaded python function."""
-    for name in ("native", "get_raw_model"):
-        found = getattr(model, name, None)
-        if found is not None:
-            return found() if callable(found) and not hasattr(found, "predict") else found
-    return None
+    """The library's own model inside a loaded python function; None: there is none."""
+    raw = getattr(model, "get_raw_model", None)
+    if not callable(raw):
+        return None
+    try:
+        return raw()
+    except (NotImplementedError, HeadraceError):
+        return None
 
 
 def _offers_probabilities(model: Any) -> bool:
@@ -80,13 +82,21 @@ def _offers_probabilities(model: Any) -> bool:
 
 
 def _chosen(model: Any, native: Any, rows: Rows, wanted: Any) -> Any:
+    """The columns to give a model: those asked for, else those that it names, if they are all there."""
     if wanted is not None:
         return wanted
-    for one in (model, native):
-        names = getattr(one, "feature_names_in_", None)
-        if names is not None and set(names) <= set(rows.frame.columns):
-            return list(names)
-    return None
+    names = [getattr(one, "feature_names_in_", None) for one in (native, model)]
+    names.append(_signed(getattr(model, "metadata", None)))
+    columns = set(rows.frame.columns)
+    return next((list(one) for one in names if one is not None and set(one) <= columns), None)
+
+
+def _signed(metadata: Any) -> Any:
+    """The names of a signature's inputs; None if they have none."""
+    inputs = getattr(getattr(metadata, "signature", None), "inputs", None)
+    if inputs is None or not inputs.has_input_names():
+        return None
+    return inputs.input_names()
 
 
 def _one_column(values: Any) -> Any:
@@ -114,7 +124,7 @@ def _call(function: Callable[[Any], Any], features: Any, rows: Rows) -> Any:
     began = time.monotonic()
     try:
         return function(features)
-    except Exception as error:  # noqa: BLE001 - a model may raise anything; it is said and raised again
+    except Exception as error:
         where = _where(function, features, rows.count, began)
         reason = f"{type(error).__name__}: {error}"
         if isinstance(error, HeadraceError):

@@ -246,4 +246,6 @@ def _ties(queries: Array, scores: Floats) -> tuple[Indices, Indices]:
 
 def _ratio(above: Floats, below: Floats) -> Floats:
     """A quotient; NaN where there is nothing to divide by."""
-    return np.divide(above, below, out=np.full(len(above), np.nan), where=below > 0)
+    found = np.full(len(above), np.nan)
+    np.divide(above, below, out=found, where=below > 0)
+    return found

@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 
 from headrace.models.evaluation import artifacts, plots
-from headrace.models.evaluation.arrays import Array, Floats, Indices, evenly, numbers, vector, weighted_mean
+from headrace.models.evaluation.arrays import (
+    Array,
+    Floats,
+    Indices,
+    evenly,
+    numbers,
+    vector,
+    weighted_mean,
+)
 from headrace.models.evaluation.artifacts import Artifact
 from headrace.models.evaluation.predicting import Predicted
 
@@ -74,7 +82,9 @@ class Regressed:
             "sum_on_target": float(total.sum()),
             "mean_on_target": weighted_mean(self.targets, weight),
             # Of one row it says nothing, and scikit-learn warns.
-            "r2_score": float(sk.r2_score(*both, sample_weight=weight)) if len(self) > 1 else np.nan,
+            "r2_score": float(sk.r2_score(*both, sample_weight=weight))
+            if len(self) > 1
+            else np.nan,
             "max_error": float(sk.max_error(*both)),
             "mean_absolute_percentage_error": float(
                 sk.mean_absolute_percentage_error(*both, sample_weight=weight)
@@ -117,9 +127,7 @@ class Regressed:
                     diagonal=False,
                 ),
             ),
-            artifacts.table(
-                "residuals", {"from": edges[:-1], "to": edges[1:], "rows": counts}
-            ),
+            artifacts.table("residuals", {"from": edges[:-1], "to": edges[1:], "rows": counts}),
             artifacts.plot(
                 "residuals_histogram",
                 lambda: plots.histogram("Residuals", "true - predicted", edges, counts),

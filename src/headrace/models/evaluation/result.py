@@ -148,7 +148,9 @@ class Evaluation(msgspec.Struct, kw_only=True):
 
 def worst(slices: list[Slice], metric: str) -> Slice | None:
     """The slice of the worst value, of those that are not small and have one."""
-    some = [one for one in slices if not one.small and not math.isnan(one.metrics.get(metric, math.nan))]
+    some = [
+        one for one in slices if not one.small and not math.isnan(one.metrics.get(metric, math.nan))
+    ]
     if not some:
         return None
     return (min if greater_is_better(metric) else max)(some, key=lambda one: one.metrics[metric])

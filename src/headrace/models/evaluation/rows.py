@@ -167,7 +167,9 @@ class Rows:
         """
         if name not in self.frame.columns:
             some = ", ".join(map(str, self.frame.columns[:20])) or "none"
-            raise InvalidParameter(f"The data have no column '{name}' for the {noun}; columns: {some}.")
+            raise InvalidParameter(
+                f"The data have no column '{name}' for the {noun}; columns: {some}."
+            )
         return name
 
     def codes(self, given: Any, noun: str) -> tuple[Array, Array]:

@@ -10,6 +10,7 @@ A slice is given by
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -76,7 +77,7 @@ def _matching(rows: Rows, name: str, rule: Any) -> Indices:
             mask = rows.frame.eval(rule)
         else:
             mask = rule(rows.frame) if callable(rule) else rule
-    except Exception as error:  # noqa: BLE001 - a query or other people's code may raise anything
+    except Exception as error:
         raise InvalidParameter(
             f"Slice '{name}' failed: {type(error).__name__}: {error}. Columns: "
             f"{', '.join(map(str, rows.frame.columns[:20]))}."
@@ -145,6 +146,6 @@ def _quarters(values: Any, gone: Any) -> tuple[Indices, list[str]]:
     codes = np.searchsorted(cuts, values, side="right")
     names = [
         f"[{low:.6g}, {high:.6g}{']' if place == len(cuts) else ')'}"
-        for place, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True))
+        for place, (low, high) in enumerate(itertools.pairwise(edges))
     ]
     return codes, names

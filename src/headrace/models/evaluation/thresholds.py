@@ -162,7 +162,11 @@ def _sensible(metric: str, threshold: Threshold) -> Threshold:
         limit = getattr(threshold, name)
         if limit is None:
             continue
-        if isinstance(limit, bool) or not isinstance(limit, int | float) or not math.isfinite(limit):
+        if (
+            isinstance(limit, bool)
+            or not isinstance(limit, int | float)
+            or not math.isfinite(limit)
+        ):
             raise InvalidParameter(f"The threshold of '{metric}': {name}={limit!r} is no number.")
         if name.endswith("baseline") and limit < 0:
             raise InvalidParameter(f"The threshold of '{metric}': {name}={limit} is below 0.")
@@ -276,7 +280,9 @@ class Judge:
         if own in self._own or is_built_in(metric):
             return f"There is no {metric} here."
         known = ", ".join(self._metrics)
-        raise InvalidParameter(f"A threshold is about '{metric}', which is no metric; metrics: {known}.")
+        raise InvalidParameter(
+            f"A threshold is about '{metric}', which is no metric; metrics: {known}."
+        )
 
     def _failed(self, key: str, threshold: Threshold, why: str) -> Check:
         return Check(
@@ -335,7 +341,9 @@ class Judge:
         def add(sign: int, change: float | None, *, away: int) -> None:
             if change is not None:
                 said = f" (baseline {base:.6g}, {'+' if away > 0 else '-'}{change:g}"
-                found.append((sign, base + away * change * unit, f"{said}{' of it' * threshold.relative})"))
+                found.append(
+                    (sign, base + away * change * unit, f"{said}{' of it' * threshold.relative})")
+                )
 
         add(-1, threshold.max_increase_vs_baseline, away=1)
         add(1, threshold.max_decrease_vs_baseline, away=-1)
