@@ -42,6 +42,12 @@ def as_array(values: Any, noun: str) -> Array:
         raise InvalidParameter(
             f"The {noun} are no array: {error}. Give one value, or one row of equal length, for each row."
         ) from error
+    if array.dtype.kind in "US" and not hasattr(values, "dtype"):
+        whole = np.asarray(
+            values, dtype=object
+        )  # numpy writes what is among text as text: 1, and NaN
+        if not all(isinstance(one, str | bytes) for one in whole.ravel().tolist()):
+            array = whole
     if array.ndim == 0:
         raise InvalidParameter(f"The {noun} are a single {type(values).__name__}, not an array.")
     return array

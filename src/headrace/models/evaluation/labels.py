@@ -50,7 +50,7 @@ def labels_of(truth: Array, predicted: Predicted, plan: Plan) -> Labels:
     if classes is not None:
         _known(truth, classes, "targets")
     elif names is not None and _cover(names, truth):
-        classes = np.asarray(names)
+        classes = _sorted(_inferred(np.asarray(names)), "columns of probabilities")
     else:
         classes = _occurring(truth, labels, probabilities)
     if labels is not None and _are_probabilities(labels, classes):

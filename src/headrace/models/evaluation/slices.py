@@ -131,7 +131,10 @@ def _labels(rows: Rows, column: Any) -> tuple[Indices, list[str]]:
     if values.dtype.kind in "iuf" and len(np.unique(values[~gone])) > _DISCRETE:
         codes, names = _quarters(values.astype(np.float64), gone)
     else:
-        codes, found = pd.factorize(values, sort=False)  # missing ones are -1
+        try:
+            codes, found = pd.factorize(values, sort=True)  # missing ones are -1
+        except TypeError:  # of several types
+            codes, found = pd.factorize(values)
         names = [str(one) for one in np.asarray(found).tolist()]
     if gone.any():
         codes = np.where(gone, len(names), codes)
