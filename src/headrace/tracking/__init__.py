@@ -30,6 +30,7 @@ from headrace.tracking.documents import (
     log_table,
     log_text,
 )
+from headrace.tracking.evaluating import evaluate
 from headrace.tracking.experiments import (
     create_experiment,
     delete_experiment,
@@ -87,6 +88,7 @@ __all__ = [
     "delete_run",
     "delete_tag",
     "end_run",
+    "evaluate",
     "flush",
     "flush_artifact_async_logging",
     "flush_async_logging",
