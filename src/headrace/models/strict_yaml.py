@@ -72,7 +72,7 @@ class _Builder:
         self._open: list[_Open] = []
         self._anchors: dict[str, tuple[Any, int]] = {}
         self._nodes = 0
-        self._resolver = Resolver()
+        self._resolve: Any = Resolver().resolve
         self._constructor = SafeConstructor()
 
     def take(self, event: Any) -> None:
@@ -139,7 +139,7 @@ class _Builder:
         tag = event.tag
         if tag is None or tag == "!":
             implicit = event.implicit if tag is None else (False, True)
-            tag = self._resolver.resolve(ScalarNode, event.value, implicit)
+            tag = self._resolve(ScalarNode, event.value, implicit)
         build = _SCALARS.get(tag)
         if build is None:
             if tag == f"{_PREFIX}merge":

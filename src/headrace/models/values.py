@@ -20,6 +20,7 @@ Convert = Callable[[Any], Any]
 
 _INTEGERS = {DataType.integer: 31, DataType.long: 63}
 _FLOATS = {DataType.float: 24, DataType.double: 53}
+_SPAN = "datetime between 1678 and 2261"
 _MAX_FLOAT = float(np.finfo(np.float32).max)
 
 
@@ -30,13 +31,15 @@ class Refused(ValueError):
         path: Where in the value, such as ``.items[3].name``; empty for the value itself.
         expected: The type that was expected there.
         found: What was found instead.
+        row: Where in its column, from 0; None when it is the column as a whole.
     """
 
-    def __init__(self, expected: str, found: str, path: str = "") -> None:
+    def __init__(self, expected: str, found: str, path: str = "", row: int | None = None) -> None:
         super().__init__(f"expected {expected}, found {found}")
         self.path = path
         self.expected = expected
         self.found = found
+        self.row = row
 
     def under(self, step: str) -> Refused:
         """The same, seen from one level up."""
@@ -172,12 +175,25 @@ def _datetime(value: Any) -> Any:
             raise Refused(
                 "datetime without a time zone", f"{describe(value)}; convert it to UTC and drop the zone"
             )  # fmt: skip
-        return value
+        return _in_span(value)
     if isinstance(value, dt.date):
-        return dt.datetime(value.year, value.month, value.day)
+        return _in_span(dt.datetime(value.year, value.month, value.day))
     if isinstance(value, np.datetime64) and not np.isnat(value):
-        return value
+        return _in_nanoseconds(value)
     raise Refused("datetime", describe(value))
+
+
+def _in_span(value: dt.datetime) -> dt.datetime:
+    if not 1678 <= value.year <= 2261:
+        raise Refused(_SPAN, describe(value))
+    return value
+
+
+def _in_nanoseconds(value: np.datetime64) -> np.datetime64:
+    # numpy wraps silently what 64 bits of nanoseconds cannot say.
+    if value.astype("datetime64[s]") != value.astype("datetime64[ns]").astype("datetime64[s]"):
+        raise Refused(_SPAN, describe(value))
+    return value
 
 
 def _array(dtype: Array) -> Convert:
