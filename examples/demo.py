@@ -81,7 +81,9 @@ def promote(store: Path) -> None:
     try:
         client.set_registered_model_alias(MODEL, "champion", version)
     except GuardRefused as error:
-        print(f"\nIts model is models:/{MODEL}/{version}. The alias champion is guarded:\n  {error}")
+        print(
+            f"\nIts model is models:/{MODEL}/{version}. The alias champion is guarded:\n  {error}"
+        )
     data = load()
     result = headrace.evaluate(
         f"models:/{MODEL}/{version}",

@@ -130,7 +130,10 @@ def train(tracking: Any) -> None:
                 name=family,
                 signature=tracking.models.infer_signature(data.x_train, data.y_train),
                 # Else MLflow looks for them by loading each model in a process of its own.
-                pip_requirements=[f"scikit-learn=={sklearn.__version__}", f"numpy=={np.__version__}"],
+                pip_requirements=[
+                    f"scikit-learn=={sklearn.__version__}",
+                    f"numpy=={np.__version__}",
+                ],
             )
 
 

@@ -26,6 +26,8 @@ def save_model(path: str, python_model: Any = None, **saving: Any) -> MLModel:
     return _FACE.save_model(python_model, path, **saving)
 
 
-def log_model(artifact_path: str | None = None, python_model: Any = None, **logging: Any) -> ModelInfo:
+def log_model(
+    artifact_path: str | None = None, python_model: Any = None, **logging: Any
+) -> ModelInfo:
     """Save a class, a function, a Python file or a loader module, and upload it; see `headrace.log_model`."""
     return _FACE.log_model(python_model, artifact_path, **logging)

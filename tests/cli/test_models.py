@@ -46,7 +46,15 @@ def test_a_folder_is_logged_registered_shown_and_downloaded(
     versions = headrace.json("models", "list", "lines")
     assert [one["version"] for one in versions] == ["2", "1"]
     card = headrace("models", "show", "models:/lines@champion").stdout
-    for text in ("# lines, version 2", "champion", "trainer", "rmse", "0.25", "tensor", "scikit-learn"):
+    for text in (
+        "# lines, version 2",
+        "champion",
+        "trainer",
+        "rmse",
+        "0.25",
+        "tensor",
+        "scikit-learn",
+    ):
         assert text in card
     shown = headrace.json("models", "show", uri)
     assert shown["logged_model"]["info"]["name"] == "slope"
@@ -102,7 +110,9 @@ def test_a_diff_names_what_a_caller_would_notice(
     found = headrace.json("models", "diff", "models:/lines/1", "models:/lines/3", code=1)
     assert "(-1, 2)" in str(found["signature"])
     assert "(-1, 3)" in str(found["signature"])
-    assert "inputs" in headrace("models", "diff", "models:/lines/1", "models:/lines/3", code=1).stdout
+    assert (
+        "inputs" in headrace("models", "diff", "models:/lines/1", "models:/lines/3", code=1).stdout
+    )
 
 
 def test_models_are_deleted_by_what_they_are_called(

@@ -52,8 +52,21 @@ def approve(name: str, alias: str, version: str, store_uri: str | None) -> None:
 @click.command()
 @click.argument("name")
 @click.argument("alias", metavar="[ALIAS]", required=False)
-@click.option("-c", "--check", "checks", multiple=True, metavar="NAME", help="The version must have passed it; may be repeated.")
-@click.option("-a", "--approvals", type=click.IntRange(0), default=0, help="So many different people must agree.")
+@click.option(
+    "-c",
+    "--check",
+    "checks",
+    multiple=True,
+    metavar="NAME",
+    help="The version must have passed it; may be repeated.",
+)
+@click.option(
+    "-a",
+    "--approvals",
+    type=click.IntRange(0),
+    default=0,
+    help="So many different people must agree.",
+)
 @click.option("--delete", is_flag=True, help="Guard it no more.")
 @json_option
 @client_option
@@ -103,7 +116,15 @@ def guard(
 @click.command()
 @click.argument("name")
 @click.argument("alias", metavar="[ALIAS]", required=False)
-@click.option("-n", "--max", "limit", type=click.IntRange(1), default=100, show_default=True, help="At most so many moves.")
+@click.option(
+    "-n",
+    "--max",
+    "limit",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    help="At most so many moves.",
+)
 @json_option
 @client_option
 def history(name: str, alias: str | None, limit: int, as_json: bool, store_uri: str | None) -> None:

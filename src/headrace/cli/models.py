@@ -31,8 +31,18 @@ for _command in (alias, approve, guard, history, scan, sign, verify):
 
 @models.command("list")
 @click.argument("name", required=False)
-@click.option("-f", "--filter", "filter_string", default="", help="As in MLflow: \"name LIKE 'fraud%'\".")
-@click.option("-n", "--max", "limit", type=click.IntRange(1), default=100, show_default=True, help="At most so many.")
+@click.option(
+    "-f", "--filter", "filter_string", default="", help="As in MLflow: \"name LIKE 'fraud%'\"."
+)
+@click.option(
+    "-n",
+    "--max",
+    "limit",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    help="At most so many.",
+)
 @json_option
 @client_option
 def list_(name: str | None, filter_string: str, limit: int, as_json: bool, store_uri: str | None) -> None:  # fmt: skip
@@ -246,7 +256,9 @@ def download(uri: str, folder: Path, store_uri: str | None) -> None:
     from headrace.models.hashing import folder_digest
 
     if folder.exists() and any(folder.iterdir()):
-        raise InvalidParameter(f"{folder} is there already: name a folder that is not, or is empty.")
+        raise InvalidParameter(
+            f"{folder} is there already: name a folder that is not, or is empty."
+        )
     with opened_client(store_uri) as client:
         fetched = fetch_model(uri, client=client, dst_path=folder)
     found = folder_digest(fetched.folder)

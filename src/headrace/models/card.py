@@ -46,7 +46,9 @@ def render_card(client: Client, uri: str) -> str:
     lines += _section("Model", _table(_identity(facts)))
     if version is not None:
         lines += _section("Checks", _table(_checks(version.tags)))
-        lines += _section("Lineage", _table(_lineage(client.get_lineage(version.name, version.version))))
+        lines += _section(
+            "Lineage", _table(_lineage(client.get_lineage(version.name, version.version)))
+        )
     lines += _section("Metrics", _table(sorted(facts.metrics.items())))
     lines += _section("Params", _table(sorted(facts.params.items())))
     lines += _section("Signature", _signature(facts))
@@ -116,8 +118,17 @@ def _signature(facts: Facts) -> list[str]:
     signature = None if facts.model is None else facts.model.signature
     if signature is None:
         return []
-    parts = (("Inputs", signature.inputs), ("Outputs", signature.outputs), ("Params", signature.params))
-    return [line for name, part in parts if part for line in (f"**{name}**", "", *(f"- `{one}`" for one in part), "")]
+    parts = (
+        ("Inputs", signature.inputs),
+        ("Outputs", signature.outputs),
+        ("Params", signature.params),
+    )
+    return [
+        line
+        for name, part in parts
+        if part
+        for line in (f"**{name}**", "", *(f"- `{one}`" for one in part), "")
+    ]
 
 
 def _tags(tags: Mapping[str, str]) -> str:
