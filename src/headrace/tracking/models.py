@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from headrace.errors import InvalidParameter, Unavailable
 from headrace.tracking.active import active_run
 from headrace.tracking.choice import choice, experiment_id
+from headrace.tracking.logged_models import note_logged_model
 
 if TYPE_CHECKING:
     from headrace.entities import ModelVersion
@@ -82,7 +83,7 @@ def log_model(
             found = client.get_run(run_id)
             experiment = found.info.experiment_id
             params = {**found.data.params, **(params or {})}
-        return models.log_model(
+        info = models.log_model(
             client,
             make,
             name,
@@ -95,6 +96,9 @@ def log_model(
             step=step,
             registered_model_name=registered_model_name,
         )
+        if info.model_id:
+            note_logged_model(info.model_id)
+        return info
     except Unavailable as error:
         if run_id is None:
             raise
