@@ -10,7 +10,16 @@ from headrace.entities.base import Entity, KeyValue
 from headrace.entities.dataset import Dataset, DatasetInput
 from headrace.entities.event import Event
 from headrace.entities.experiment import Experiment
+from headrace.entities.logged_model import (
+    LoggedModel,
+    LoggedModelData,
+    LoggedModelInfo,
+    LoggedModelMetric,
+    LoggedModelState,
+    LoggedModelStatus,
+)
 from headrace.entities.metric import Metric, MetricBucket
+from headrace.entities.registry import ModelVersion, RegisteredModel, RegisteredModelAlias
 from headrace.entities.run import (
     LoggedModelInput,
     LoggedModelOutput,
@@ -23,7 +32,7 @@ from headrace.entities.run import (
 from headrace.entities.types import LifecycleStage, RunStatus, ViewType
 
 #: MLflow's names for a key with its value.
-Param = RunTag = ExperimentTag = InputTag = KeyValue
+Param = RunTag = ExperimentTag = InputTag = RegisteredModelTag = ModelVersionTag = KeyValue
 
 __all__ = [
     "Dataset",
@@ -36,11 +45,22 @@ __all__ = [
     "InputTag",
     "KeyValue",
     "LifecycleStage",
+    "LoggedModel",
+    "LoggedModelData",
+    "LoggedModelInfo",
     "LoggedModelInput",
+    "LoggedModelMetric",
     "LoggedModelOutput",
+    "LoggedModelState",
+    "LoggedModelStatus",
     "Metric",
     "MetricBucket",
+    "ModelVersion",
+    "ModelVersionTag",
     "Param",
+    "RegisteredModel",
+    "RegisteredModelAlias",
+    "RegisteredModelTag",
     "Run",
     "RunData",
     "RunInfo",

@@ -42,6 +42,11 @@ from headrace.tracking.experiments import (
     set_experiment_tag,
     set_experiment_tags,
 )
+from headrace.tracking.registry import (
+    search_model_versions,
+    search_registered_models,
+    set_model_version_tag,
+)
 from headrace.tracking.runs import (
     alert,
     delete_run,
@@ -116,11 +121,14 @@ __all__ = [
     "restore_experiment",
     "restore_run",
     "search_experiments",
+    "search_model_versions",
+    "search_registered_models",
     "search_runs",
     "seed",
     "set_experiment",
     "set_experiment_tag",
     "set_experiment_tags",
+    "set_model_version_tag",
     "set_tag",
     "set_tags",
     "set_tracking_uri",

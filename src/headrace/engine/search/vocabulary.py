@@ -35,6 +35,8 @@ class Type(Enum):
     DURATION = (_EQUALITY | _SIZE | _PRESENCE, "milliseconds, or a duration like '1h30m'")
     #: A number that MLflow quotes.
     ID = (_EQUALITY | _PRESENCE, "a quoted number, such as '12'")
+    #: A whole number that may be quoted.
+    WHOLE = (_EQUALITY | _SIZE | _PRESENCE, "a whole number, such as 12")
 
     def __init__(self, operators: frozenset[Operator], values: str) -> None:
         self.operators = operators
@@ -49,6 +51,7 @@ class Vocabulary(msgspec.Struct, frozen=True):
         attributes: Type by name.
         aliases: Other names of attributes.
         datasets: Keys after ``dataset.``.
+        orders: What ``order_by`` may name; empty: whatever a filter may.
     """
 
     noun: str
@@ -56,6 +59,7 @@ class Vocabulary(msgspec.Struct, frozen=True):
     attributes: dict[str, Type]
     aliases: dict[str, str] = {}
     datasets: tuple[str, ...] = ()
+    orders: tuple[str, ...] = ()
 
     def type_of(self, kind: Kind, key: str) -> Type:
         """The type of a field."""
@@ -113,4 +117,81 @@ EXPERIMENTS = Vocabulary(
         "creation_time": Type.WHOLE_TIME,
         "last_update_time": Type.WHOLE_TIME,
     },
+    orders=("name", "experiment_id", "creation_time", "last_update_time"),
 )
+
+_MODEL_TIMES = {
+    "creation_timestamp_ms": "creation_time",
+    "creation_timestamp": "creation_time",
+    "last_updated_timestamp_ms": "last_update_time",
+    "last_updated_timestamp": "last_update_time",
+}
+
+LOGGED_MODELS = Vocabulary(
+    noun="logged model",
+    prefixes={
+        word: kind
+        for word, kind in RUNS.prefixes.items()
+        if kind is not Kind.DATASET and word != "run"
+    },
+    attributes={
+        "name": Type.TEXT,
+        "model_id": Type.TEXT,
+        "model_type": Type.TEXT,
+        "status": Type.PARAM,
+        "status_message": Type.TEXT,
+        "source_run_id": Type.TEXT,
+        "artifact_location": Type.TEXT,
+        "lifecycle_stage": Type.TEXT,
+        "experiment_id": Type.PARAM,
+        "creation_time": Type.TIME,
+        "last_update_time": Type.TIME,
+    },
+    aliases=_MODEL_TIMES,
+)
+
+_MODEL_PREFIXES = {
+    "attribute": Kind.ATTRIBUTE,
+    "attributes": Kind.ATTRIBUTE,
+    "tag": Kind.TAG,
+    "tags": Kind.TAG,
+}
+
+REGISTERED_MODELS = Vocabulary(
+    noun="registered model",
+    prefixes=_MODEL_PREFIXES,
+    attributes={
+        "name": Type.TEXT,
+        "description": Type.TEXT,
+        "creation_timestamp": Type.WHOLE_TIME,
+        "last_updated_timestamp": Type.WHOLE_TIME,
+    },
+    aliases={"timestamp": "last_updated_timestamp"},
+    orders=("name", "creation_timestamp", "last_updated_timestamp"),
+)
+
+MODEL_VERSIONS = Vocabulary(
+    noun="model version",
+    prefixes=_MODEL_PREFIXES,
+    attributes={
+        "name": Type.TEXT,
+        "version_number": Type.WHOLE,
+        "run_id": Type.TEXT,
+        "source_path": Type.TEXT,
+        "model_id": Type.TEXT,
+        "digest": Type.TEXT,
+        "current_stage": Type.TEXT,
+        "description": Type.TEXT,
+        "user_id": Type.TEXT,
+        "creation_timestamp": Type.WHOLE_TIME,
+        "last_updated_timestamp": Type.WHOLE_TIME,
+    },
+    aliases={"version": "version_number", "source": "source_path", "stage": "current_stage"},
+    orders=("name", "version_number", "creation_timestamp", "last_updated_timestamp"),
+)
+
+#: All of them, by noun.
+BY_NOUN = {
+    names.noun: names
+    for names in (RUNS, EXPERIMENTS, LOGGED_MODELS, REGISTERED_MODELS, MODEL_VERSIONS)
+}
