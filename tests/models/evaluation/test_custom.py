@@ -83,22 +83,6 @@ def test_one_that_fails_is_named_and_the_others_are_kept(
     assert found.checks["cost"].passed
 
 
-def test_a_metric_of_mlflow_is_taken(people: Any) -> None:
-    models = importlib.import_module("mlflow.models")
-    metrics = importlib.import_module("mlflow.metrics")
-
-    def share(predictions: Any, targets: Any, metrics: Any) -> Any:
-        return value(aggregate_results={"mean": (predictions == targets).mean()})
-
-    value = metrics.MetricValue
-    metric = models.make_metric(eval_fn=share, greater_is_better=True, name="share")
-    found = of(
-        people, [metric], thresholds={"share/mean": Threshold(max_loss_vs_baseline=0)}, baseline="p"
-    )
-    assert found.metrics["share/mean"] == found.metrics["accuracy_score"]
-    assert found.passed
-
-
 def test_names_and_functions_are_checked() -> None:
     assert make_metric(eval_fn=cost).name == "cost"
     with pytest.raises(InvalidParameter, match="needs a name"):

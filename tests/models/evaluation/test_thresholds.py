@@ -150,15 +150,6 @@ def test_a_result_passes_or_says_what_failed() -> None:
     assert of({}).passed
 
 
-def test_a_threshold_of_mlflow_is_taken() -> None:
-    threshold = importlib.import_module("mlflow.models").MetricThreshold
-    assert one("accuracy_score", threshold(threshold=0.8, greater_is_better=True)).passed
-    assert not one("accuracy_score", threshold(threshold=0.8, greater_is_better=False)).passed
-    gain = threshold(min_relative_change=0.3, greater_is_better=True)
-    assert one("accuracy_score", gain).why.endswith("(baseline 0.625, +0.3 of it).")
-    assert one("accuracy_score", threshold(min_absolute_change=0.2, greater_is_better=True)).passed
-
-
 @pytest.mark.parametrize(
     ("thresholds", "message"),
     [
