@@ -213,3 +213,16 @@ def test_a_large_archive_member_that_is_numbers_is_not_unpacked(tmp_path: Path) 
         archive.writestr("a.npy", np.random.default_rng(1).bytes(3_000_000))
     (folder / "data.npz").write_bytes(out.getvalue())
     audit(folder, Policy())
+
+
+def test_a_signature_and_a_registrys_note_that_came_later_do_not_change_a_pinned_model(
+    pickled: Path,
+) -> None:
+    digest = folder_digest(pickled).hash
+    (pickled / "model.sig").write_text("{}")
+    (pickled / "registered_model_meta").write_text("model_name: m\n")
+    audit(pickled, PICKLE, digest=digest)
+    (pickled / "data").mkdir()
+    (pickled / "data" / "model.sig").write_text("{}")
+    with pytest.raises(PolicyViolation, match="changed after registration"):
+        audit(pickled, PICKLE, digest=digest)
