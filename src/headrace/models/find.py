@@ -71,6 +71,11 @@ def flavor_names() -> list[str]:
     return sorted(_points())
 
 
+def flavor_packages() -> frozenset[str]:
+    """Packages that flavors come from, this one left out."""
+    return frozenset(point.module.partition(".")[0] for point in _points().values()) - {"headrace"}
+
+
 def section_of(mlmodel: MLModel, name: str) -> dict[str, Any]:
     """What a flavor is given as ``conf``: its section over the section ``python_function``."""
     own = {key: value for key, value in mlmodel.flavors.get(name, {}).items() if value is not None}

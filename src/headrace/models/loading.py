@@ -20,7 +20,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
 
-from headrace.errors import InvalidModel, InvalidParameter
+from headrace.errors import InvalidModel, InvalidParameter, NotFound
 from headrace.models.audit import audit
 from headrace.models.enforcement import Enforcer, compile_signature
 from headrace.models.examples import load_example
@@ -168,6 +168,8 @@ def load_folder(
     if as_ not in ("pyfunc", "native"):
         raise InvalidParameter(f"as_ must be 'pyfunc' or 'native', got {as_!r}")
     rules = resolve(policy, allow)
+    if not Path(folder).is_dir():
+        raise NotFound(f"there is no model folder {folder}")
     with ExitStack() as stack:
         place = stack.enter_context(private(Path(folder)))
         mlmodel = MLModel.read(place)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 from headrace.models import strict_yaml
+from headrace.models.find import flavor_packages
 from headrace.models.inspection import texts
 from headrace.models.inspection.findings import Finding
 from headrace.models.inspection.numeric import leads_out
@@ -92,7 +93,8 @@ class Documents:
 
     def _flavor(self, path: str, conf: Mapping[str, Any]) -> None:
         module = conf.get("loader_module")
-        if isinstance(module, str) and not module.startswith(("mlflow.", "headrace.")):
+        known = {"mlflow", "headrace", *flavor_packages()}  # somebody has installed them here
+        if isinstance(module, str) and module.partition(".")[0] not in known:
             self._add(path, "python", f"has the module {module[:200]} imported to load the model")
         if conf.get("model_code_path"):
             self._add(
