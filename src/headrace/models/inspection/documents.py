@@ -6,16 +6,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 from headrace.models import strict_yaml
-from headrace.models.find import flavor_packages
-from headrace.models.inspection import texts
+from headrace.models.inspection import keras_config, texts
 from headrace.models.inspection.findings import Finding
 from headrace.models.inspection.numeric import leads_out
 
 _MOST = 64 << 20
-#: Keys of MLmodel whose values are paths below its folder. Not ``model_code_path``: MLflow writes where the script
-#: was when it was saved, and of that the last part counts.
+#: Keys of MLmodel whose values are paths below its folder.
 _PATHS = frozenset(
-    ("data", "model_path", "pickled_model", "code", "python_model", "model_weights", "artifact_path", "path",
+    ("data", "model_path", "pickled_model", "code", "model_code_path", "python_model", "model_weights", "artifact_path", "path",
      "model_binary", "components", "processor", "model_data", "env", "conda", "virtualenv", "model_config", "requirements_file",
      "serving_input_path", "extra_files", "save_path", "keras_model", "state_dict", "custom_objects")
 )  # fmt: skip
@@ -29,8 +27,8 @@ class Documents:
     def __init__(self, findings: list[Finding]) -> None:
         self._findings = findings
 
-    def look_at(self, path: str, stream: BinaryIO, head: bytes, size: int) -> None:
-        """Look at a file that is nothing but text or numbers."""
+    def look_at(self, path: str, stream: BinaryIO, head: bytes, size: int) -> bool:
+        """Look at a file that is nothing but text or numbers. Whether it is one that is known."""
         name = path.rsplit("/", 1)[-1].rsplit("!", 1)[-1]
         if name == "MLmodel":
             self._mlmodel(path, stream.read(strict_yaml.MAX_BYTES + 1))
@@ -48,8 +46,9 @@ class Documents:
             self._json(path, stream, head, size)
         elif head.startswith((b"tree\nversion=", b"tree\r\nversion=")):
             self._add(path, "lightgbm")
-        elif head[:1] == b"{" or b"learner" in head[:64]:
-            self._add(path, "xgboost")
+        else:
+            return False
+        return True
 
     def _json(self, path: str, stream: BinaryIO, head: bytes, size: int) -> None:
         if b'"learner"' in head[:200] or b"learner" in head[:32]:
@@ -64,10 +63,22 @@ class Documents:
             return
         try:
             problems = texts.config_problems(document)
+            code, dangerous = (
+                keras_config.judge(document) if b'"class_name"' in document else ([], [])
+            )
         except ValueError:
             return
         if problems:
             self._findings.append(Finding(path=path, format="python", reasons=tuple(problems)))
+        if code or dangerous:
+            self._findings.append(
+                Finding(
+                    path=path,
+                    format="keras-code",
+                    reasons=tuple((dangerous + code)[:20]),
+                    dangerous=bool(dangerous),
+                )
+            )
 
     def _environment(self, path: str, content: bytes) -> None:
         try:
@@ -93,8 +104,7 @@ class Documents:
 
     def _flavor(self, path: str, conf: Mapping[str, Any]) -> None:
         module = conf.get("loader_module")
-        known = {"mlflow", "headrace", *flavor_packages()}  # somebody has installed them here
-        if isinstance(module, str) and module.partition(".")[0] not in known:
+        if isinstance(module, str) and not module.startswith(("mlflow.", "headrace.")):
             self._add(path, "python", f"has the module {module[:200]} imported to load the model")
         if conf.get("model_code_path"):
             self._add(
