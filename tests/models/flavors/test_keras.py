@@ -171,7 +171,7 @@ def changed(source: Path, folder: Path, change: Callable[[dict[str, Any]], Any])
         {"class_name": "__lambda__", "config": {"code": ""}},
         {"class_name": "Lambda", "config": {}},
         {"module": ["os"], "class_name": "system", "config": {}},
-        {"module": "keras", "class_name": "Function", "config": {}},
+        {"module": "builtins", "class_name": "function", "config": "exec"},
     ],
 )
 def test_an_archive_that_would_run_something_is_found_out_wherever_it_says_so(
