@@ -28,7 +28,7 @@ from headrace.models.formats import FORMATS
 from headrace.models.hashing import folder_digest
 from headrace.models.inspection.findings import Finding
 from headrace.models.inspection.inspector import inspect_files
-from headrace.models.inspection.skops_types import CRASHING
+from headrace.models.inspection.skops_types import CRASHING, HARMLESS
 from headrace.models.policy import Policy
 from headrace.models.produced import is_produced
 from headrace.models.structure import LATER, files_of, open_plain
@@ -66,13 +66,13 @@ def audit(
     policy = policy.trusting(trusted)
     if policy.strict != "always" and _needs_word(findings, policy) and _is_own(folder, found):
         types = frozenset(name for finding in findings for name in finding.types)
-        return Permit(formats=frozenset(FORMATS) - policy.forbid, trusted=types)
+        return Permit(formats=frozenset(FORMATS) - policy.forbid, trusted=types | HARMLESS)
     needed = sorted({f.format for f in findings if f.format and f.format not in policy.formats})
     for finding in findings:
         _check(finding, policy, needed)
     return Permit(
         formats=policy.formats - policy.forbid,
-        trusted=frozenset(name for finding in findings for name in finding.types),
+        trusted=HARMLESS | {name for finding in findings for name in finding.types},
     )
 
 

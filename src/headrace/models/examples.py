@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import importlib
 import json
 import sys
 from collections.abc import Mapping
@@ -262,8 +263,7 @@ def _arrays(stored: Any, schema: Schema | None) -> Any:
 
 
 def _sparse(stored: Any, kind: str) -> Any:
-    from scipy import sparse
-
+    sparse: Any = importlib.import_module("scipy.sparse")
     build = sparse.csc_matrix if kind.endswith("csc") else sparse.csr_matrix
     return build(
         (stored["data"], stored["indices"], stored["indptr"]), shape=tuple(stored["shape"])

@@ -96,7 +96,7 @@ def _hash(root: str, path: bytes) -> str:
         os.path.join(os.fsencode(root), path),  # noqa: PTH118
         os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0),
     )
-    with open(descriptor, "rb", buffering=0) as file:
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
         found = hashlib.sha256()
         buffer = bytearray(_CHUNK)
         view = memoryview(buffer)
