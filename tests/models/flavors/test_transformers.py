@@ -21,6 +21,7 @@ from headrace.models.flavors.transformers import FLAVOR
 from headrace.models.mlmodel import MLModel
 from headrace.models.policy import SAFE
 from support.flavors import (
+    audit,
     formats,
     load,
     mlflow_load,
@@ -133,6 +134,7 @@ def test_mlflow_opens_what_we_save_and_we_open_what_it_saves(
     right = pipeline(texts[0], **settings)
     for folder in (ours[task], tmp_path / "theirs"):
         assert formats(FLAVOR, folder) == {"transformers"}
+        audit(folder)
         again = load(FLAVOR, folder)
         assert type(again) is type(pipeline)
         assert again(texts[0], **settings) == right
