@@ -19,19 +19,19 @@ run no code but believe the numbers in the file are trusted (`headrace.models.in
 from __future__ import annotations
 
 import hashlib
-import hmac
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from headrace.errors import PolicyViolation
 from headrace.models.flavor import Permit
 from headrace.models.formats import FORMATS
+from headrace.models.hashing import folder_digest
 from headrace.models.inspection.findings import Finding
 from headrace.models.inspection.inspector import inspect_files
 from headrace.models.inspection.skops_types import CRASHING
 from headrace.models.policy import Policy
 from headrace.models.produced import is_produced
-from headrace.models.structure import files_of, open_plain
+from headrace.models.structure import LATER, files_of, open_plain
 
 
 def audit(
@@ -67,8 +67,9 @@ def audit(
     if policy.strict != "always" and _needs_word(findings, policy) and _is_own(folder, found):
         types = frozenset(name for finding in findings for name in finding.types)
         return Permit(formats=frozenset(FORMATS) - policy.forbid, trusted=types)
+    needed = sorted({f.format for f in findings if f.format and f.format not in policy.formats})
     for finding in findings:
-        _check(finding, policy)
+        _check(finding, policy, needed)
     return Permit(
         formats=policy.formats - policy.forbid,
         trusted=frozenset(name for finding in findings for name in finding.types),
@@ -86,8 +87,9 @@ def _check_digest(
                 "load it from the registry, as models:/name/version."
             )
         return None
-    found = _digest(folder)
-    if not hmac.compare_digest(found.encode(), digest.encode()):
+    found = folder_digest(folder).hash
+    # It may have been signed, or downloaded by MLflow, since.
+    if digest != found and digest != folder_digest(folder, without=LATER).hash:
         raise PolicyViolation(
             f"The model was changed after registration: its digest is {found}, and {digest} was recorded. "
             f"{_changes(folder, manifest)}Nothing was opened. Register what is there now as a new version, or "
@@ -109,7 +111,7 @@ def _changes(folder: Path, manifest: Mapping[str, str] | None) -> str:
             "changed",
             sorted(path for path in now.keys() & manifest.keys() if now[path] != manifest[path]),
         ),
-        ("added", sorted(now.keys() - manifest.keys())),
+        ("added", sorted(now.keys() - manifest.keys() - LATER)),
         ("removed", sorted(manifest.keys() - now.keys())),
     )
     said = [f"{what}: {_listed(paths)}" for what, paths in parts if paths]
@@ -133,7 +135,7 @@ def _check_forbidden(findings: list[Finding], policy: Policy) -> None:
 
 
 def _is_own(folder: Path, digest: str | None) -> bool:
-    return is_produced(_digest(folder) if digest is None else digest)
+    return is_produced(folder_digest(folder).hash if digest is None else digest)
 
 
 def _needs_word(findings: list[Finding], policy: Policy) -> bool:
@@ -145,7 +147,7 @@ def _needs_word(findings: list[Finding], policy: Policy) -> bool:
     )
 
 
-def _check(finding: Finding, policy: Policy) -> None:
+def _check(finding: Finding, policy: Policy, needed: list[str]) -> None:
     if finding.never:
         raise PolicyViolation(
             f"'{finding.path}' is refused.{_seen(finding)} Nothing was opened, and no policy opens it; "
@@ -155,8 +157,8 @@ def _check(finding: Finding, policy: Policy) -> None:
         format = FORMATS[finding.format]
         raise PolicyViolation(
             f"'{finding.path}' is of the format {format.name}, which the loader's policy does not allow. {format.why}"
-            f"{_seen(finding)} Nothing was opened. If you trust who wrote the model, say allow=['{format.name}'], or put "
-            f'allow = ["{format.name}"] into your policy file; `headrace models scan` tells more.'
+            f"{_seen(finding)} Nothing was opened. If you trust who wrote the model, say allow={needed}, or put "
+            f"allow = {needed} into your policy file; `headrace models scan` tells more."
         )
     unknown = [name for name in finding.types if not policy.trusts(name)]
     if unknown:
@@ -168,16 +170,10 @@ def _check(finding: Finding, policy: Policy) -> None:
 
 
 def _seen(finding: Finding) -> str:
-    return f" It {'; it '.join(finding.reasons[:5])}." if finding.reasons else ""
+    return f" Seen: {'; '.join(finding.reasons[:5]).rstrip('.')}." if finding.reasons else ""
 
 
 def _listed(names: Iterable[str]) -> str:
     names = list(names)
     more = f" and {len(names) - 20} more" if len(names) > 20 else ""
     return ", ".join(names[:20]) + more
-
-
-def _digest(folder: Path) -> str:
-    from headrace.models.hashing import folder_digest
-
-    return folder_digest(folder).hash
