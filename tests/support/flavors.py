@@ -14,9 +14,10 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+from headrace.models import audit as auditing
 from headrace.models.flavor import Flavor, Permit
 from headrace.models.mlmodel import MLModel
-from headrace.models.policy import SAFE
+from headrace.models.policy import SAFE, Policy
 from support.mlflow_client import ENVIRONMENT
 
 
@@ -53,6 +54,11 @@ def load(
     """The model, by a loader who allows the safe formats and some more."""
     permit = Permit(formats=SAFE | frozenset(allow), trusted=frozenset(trusted))
     return flavor.load(folder, section(flavor, folder), permit)
+
+
+def audit(folder: Path) -> None:
+    """Hold a folder against the strict policy, as for a model of a stranger's."""
+    auditing.audit(folder, Policy(strict="always"))
 
 
 def predict(flavor: Flavor, folder: Path, data: Any, params: Any = None, **permit: Any) -> Any:

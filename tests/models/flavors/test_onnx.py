@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+
+from headrace.errors import InvalidModel, InvalidParameter, PolicyViolation
+from headrace.models.find import find_flavor
+from headrace.models.flavor import Permit
+from headrace.models.flavors.onnx import FLAVOR
+from headrace.models.policy import SAFE
 from support.flavors import (
+    audit,
     formats,
     load,
     mlflow_load,
@@ -19,12 +26,6 @@ from support.flavors import (
     save,
     section,
 )
-
-from headrace.errors import InvalidModel, InvalidParameter, PolicyViolation
-from headrace.models.find import find_flavor
-from headrace.models.flavor import Permit
-from headrace.models.flavors.onnx import FLAVOR
-from headrace.models.policy import SAFE
 
 onnx = pytest.importorskip("onnx")
 WEIGHTS = np.arange(900, dtype=np.float32).reshape(3, 300)
@@ -84,6 +85,7 @@ def test_mlflow_opens_what_we_save_and_we_open_what_it_saves(
     assert np.array_equal(mlflow_predict(tmp_path / "ours", ROWS)["y"], right)
     for folder in (tmp_path / "ours", tmp_path / "theirs"):
         assert formats(FLAVOR, folder) == {"onnx"}
+        audit(folder)
         assert load(FLAVOR, folder).graph.initializer[0].raw_data == WEIGHTS.tobytes()
         assert np.array_equal(predict(FLAVOR, folder, ROWS)["y"], right)
     assert set(section(FLAVOR, tmp_path / "ours")) <= set(section(FLAVOR, tmp_path / "theirs"))

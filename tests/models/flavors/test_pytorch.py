@@ -14,7 +14,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+
+from headrace.errors import InvalidModel, InvalidParameter, PolicyViolation
+from headrace.models.find import find_flavor
+from headrace.models.flavors.pytorch import FLAVOR
 from support.flavors import (
+    audit,
     formats,
     load,
     mlflow_load,
@@ -24,10 +29,6 @@ from support.flavors import (
     save,
     section,
 )
-
-from headrace.errors import InvalidModel, InvalidParameter, PolicyViolation
-from headrace.models.find import find_flavor
-from headrace.models.flavors.pytorch import FLAVOR
 
 torch = pytest.importorskip("torch")
 ROWS = np.arange(12, dtype=np.float32).reshape(4, 3) / 7
@@ -90,6 +91,7 @@ def test_mlflow_opens_what_we_export_and_we_open_what_it_exports(
     assert np.array_equal(mlflow_predict(ours, ROWS), right)
     for folder in (ours, theirs):
         assert formats(FLAVOR, folder) == {"torch-export"}
+        audit(folder)
         with torch.no_grad():
             assert np.array_equal(load(FLAVOR, folder)(torch.from_numpy(ROWS)).numpy(), right)
         assert np.array_equal(predict(FLAVOR, folder, ROWS), right)

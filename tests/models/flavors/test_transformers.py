@@ -13,7 +13,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+
+from headrace.errors import InvalidModel, InvalidParameter, PolicyViolation
+from headrace.models.find import find_flavor
+from headrace.models.flavor import Permit
+from headrace.models.flavors.transformers import FLAVOR
+from headrace.models.mlmodel import MLModel
+from headrace.models.policy import SAFE
 from support.flavors import (
+    audit,
     formats,
     load,
     mlflow_load,
@@ -23,13 +31,6 @@ from support.flavors import (
     save,
     section,
 )
-
-from headrace.errors import InvalidModel, InvalidParameter, PolicyViolation
-from headrace.models.find import find_flavor
-from headrace.models.flavor import Permit
-from headrace.models.flavors.transformers import FLAVOR
-from headrace.models.mlmodel import MLModel
-from headrace.models.policy import SAFE
 
 torch = pytest.importorskip("torch")
 TEXTS = ["the cat sat", "a dog ran on the mat"]
@@ -133,6 +134,7 @@ def test_mlflow_opens_what_we_save_and_we_open_what_it_saves(
     right = pipeline(texts[0], **settings)
     for folder in (ours[task], tmp_path / "theirs"):
         assert formats(FLAVOR, folder) == {"transformers"}
+        audit(folder)
         again = load(FLAVOR, folder)
         assert type(again) is type(pipeline)
         assert again(texts[0], **settings) == right
@@ -257,9 +259,7 @@ def test_pickled_weights_are_opened_at_a_word_and_as_tensors_only(
     (copy / "model" / "model.safetensors").unlink()
     with pytest.raises(InvalidModel, match="safetensors"):
         load(FLAVOR, copy)
-    torch.save(
-        models["text-classification"].state_dict(), copy / "model" / "pytorch_model.bin"
-    )
+    torch.save(models["text-classification"].state_dict(), copy / "model" / "pytorch_model.bin")
     with pytest.raises(PolicyViolation, match="torch-pickle"):
         load(FLAVOR, copy)
     assert same(predict(FLAVOR, copy, TEXTS, allow=["torch-pickle"]), expected)

@@ -4,7 +4,7 @@ The section in MLmodel is MLflow's: ``model_data`` (a folder), ``pytorch_version
 
 * ``model.pt2``, torch.export's archive: the default, for MLflow opens it too. It needs an ``input_example``, by which
   the module is traced, in evaluation mode. torch evaluates text of such an archive, so it is read
-  before (`headrace.models.exported`); one that is no plain graph is refused as what it is.
+  before (`headrace.models.inspection.exported`); one that is no plain graph is refused as what it is.
 * ``state_dict.safetensors``, weights alone: what a dict of tensors becomes. MLflow does not open it.
 * ``model.pth`` by torch.save, or TorchScript, with ``pickle_module_info.txt``, which MLflow needs and we
   do not read: it names a module to import.
@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from headrace.errors import InvalidModel, InvalidParameter, PolicyViolation
-from headrace.models.exported import exported_problem, opened_problem
 from headrace.models.flavor import Permit, Predict, Saved
+from headrace.models.inspection.exported import exported_problem, opened_problem
 from headrace.models.magic import head, is_pickle, saved_tensors_only, unknown, zip_members
 from headrace.models.opening import accepted, require
 from headrace.models.options import Options
@@ -76,7 +76,7 @@ class PyTorch:
         data = folder / _DATA
         data.mkdir()
         function: dict[str, Any] | None = {"data": _DATA, "config": {"device": None}}
-        requirements = ("torch",)
+        requirements: tuple[str, ...] = ("torch",)
         if form == "safetensors":
             _save_state(model if weights_alone else model.state_dict(), data / _STATE)
             function, requirements = None, ("torch", "safetensors")
@@ -119,7 +119,9 @@ class PyTorch:
         except (PolicyViolation, InvalidModel):
             raise
         except ImportError as problem:
-            raise InvalidModel(f"'{path.name}' needs a module that is not installed: {problem}.") from None
+            raise InvalidModel(
+                f"'{path.name}' needs a module that is not installed: {problem}."
+            ) from None
         except Exception as problem:
             raise InvalidModel(f"torch cannot open '{path.name}': {problem}") from problem
         return model.eval() if isinstance(model, torch.nn.Module) else model
@@ -129,7 +131,9 @@ class PyTorch:
         import torch
 
         if not callable(model):
-            raise InvalidModel("A dict of weights does not predict; load it natively, into its module.")
+            raise InvalidModel(
+                "A dict of weights does not predict; load it natively, into its module."
+            )
 
         def predict(data: Any, params: Mapping[str, Any] | None) -> Any:
             arguments, named = _arguments(model, data)
@@ -185,7 +189,7 @@ def _load_exported(path: Path, permit: Permit) -> Any:
     problem = opened_problem(path)
     if problem and "torch-pickle" not in permit.formats:
         raise PolicyViolation(
-            f"'{path.name}' is more than a graph and tensors: {problem}. The loader's policy does not allow torch-pickle."
+            f"'{path.name}' is more than a graph and tensors: it {problem}. The loader's policy does not allow torch-pickle."
         )
     with _quiet():
         return torch.export.load(path).module()
@@ -195,7 +199,9 @@ def _save_state(state: Mapping[str, Any], path: Path) -> None:
     from safetensors.torch import save_file
 
     # Tensors that share memory are written each for itself: safetensors has no other way.
-    save_file({name: each.detach().cpu().clone().contiguous() for name, each in state.items()}, path)
+    save_file(
+        {name: each.detach().cpu().clone().contiguous() for name, each in state.items()}, path
+    )
 
 
 def _save_pickled(model: Any, form: str, data: Path) -> None:
@@ -203,7 +209,9 @@ def _save_pickled(model: Any, form: str, data: Path) -> None:
 
     scripted = isinstance(model, torch.jit.ScriptModule)
     if form == "torchscript" and not scripted:
-        raise InvalidParameter("Only what torch.jit has scripted or traced is saved as torchscript.")
+        raise InvalidParameter(
+            "Only what torch.jit has scripted or traced is saved as torchscript."
+        )
     (data / "pickle_module_info.txt").write_text("pickle")
     if scripted:
         model.save(str(data / _PICKLED))
@@ -278,7 +286,7 @@ def _export(model: Any, examples: Sequence[Any], signature: Any, path: Path) -> 
     found = exported_problem(path)
     if found:
         raise InvalidParameter(
-            f"The module is exported, but not as a plain graph: {found}. No loader would open that by default; "
+            f"The module is exported, but not as a plain graph: it {found}. No loader would open that by default; "
             "give serialization_format: 'safetensors' or 'pickle'."
         )
     return len(examples) == 1
