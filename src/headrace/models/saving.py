@@ -19,6 +19,7 @@ from headrace.models.find import PYTHON_FUNCTION, find_flavor, flavor_named, sec
 from headrace.models.flavor import Flavor, Permit, Saved
 from headrace.models.formats import FORMATS
 from headrace.models.hashing import folder_digest
+from headrace.models.imports import own_code
 from headrace.models.inference import infer_from_hints, infer_signature
 from headrace.models.inspection.inspector import inspect_files
 from headrace.models.mlmodel import FILE_NAME, MLModel
@@ -84,7 +85,8 @@ def save_model(
         if input_example is not None:
             described.saved_input_example_info = save_example(folder, input_example)
         _sign(described, chosen, saved, folder, signature, input_example)
-        described.write(folder)  # the model may be loaded, to see what it imports
+        if own_code(folder):
+            described.write(folder)  # for it is loaded, to see what it imports
         write_environment(
             folder,
             requirements=saved.requirements,
