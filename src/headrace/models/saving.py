@@ -77,7 +77,8 @@ def save_model(
     chosen = _flavor_of(model, flavor, options)
     described = MLModel() if mlmodel is None else mlmodel
     with _unborn(target) as folder:
-        saved = chosen.save(model, folder, options)
+        saved = chosen.save(model, folder, {**options, **_wanted(chosen, signature, input_example)})
+        input_example = _plain_example(input_example)
         _copy_code(code_paths, folder)
         _describe(described, chosen, saved, has_code=bool(code_paths))
         if metadata is not None:
@@ -108,6 +109,26 @@ def _flavor_of(model: Any, name: str | None, options: Mapping[str, Any]) -> Flav
     if model is None and options.get("loader_module") is not None:
         return flavor_named(PYTHON_FUNCTION)
     return find_flavor(model)
+
+
+def _wanted(flavor: Flavor, signature: Any, example: Any) -> dict[str, Any]:
+    """What of everybody's keywords a flavor has asked to see, see `headrace.models.flavor`."""
+    shared = {
+        "input_example": example[0] if _is_pair(example) else example,
+        "signature": signature or None,
+    }
+    return {name: shared[name] for name in getattr(flavor, "wants", ())}
+
+
+def _plain_example(example: Any) -> Any:
+    """An example as it can be kept: tensors as arrays. Several arrays, by which a module is traced, cannot be."""
+    if _is_pair(example):
+        return _plain_example(example[0]), example[1]
+    if hasattr(example, "detach"):
+        return example.detach().cpu().numpy()
+    if isinstance(example, (list, tuple)) and example and all(hasattr(one, "dtype") for one in example):
+        return None if any(getattr(one, "ndim", 0) for one in example) else example
+    return example
 
 
 def _describe(described: MLModel, flavor: Flavor, saved: Saved, *, has_code: bool) -> None:
