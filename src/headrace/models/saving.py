@@ -114,7 +114,7 @@ def _flavor_of(model: Any, name: str | None, options: Mapping[str, Any]) -> Flav
 def _wanted(flavor: Flavor, signature: Any, example: Any) -> dict[str, Any]:
     """What of everybody's keywords a flavor has asked to see, see `headrace.models.flavor`."""
     shared = {
-        "input_example": example[0] if _is_pair(example) else example,
+        "input_example": split_example(example)[0],
         "signature": signature or None,
     }
     return {name: shared[name] for name in getattr(flavor, "wants", ())}
@@ -122,8 +122,9 @@ def _wanted(flavor: Flavor, signature: Any, example: Any) -> dict[str, Any]:
 
 def _plain_example(example: Any) -> Any:
     """An example as it can be kept: tensors as arrays. Several arrays, by which a module is traced, cannot be."""
-    if _is_pair(example):
-        return _plain_example(example[0]), example[1]
+    data, params = split_example(example)
+    if params is not None:
+        return _plain_example(data), params
     if hasattr(example, "detach"):
         return example.detach().cpu().numpy()
     if isinstance(example, (list, tuple)) and example and all(hasattr(one, "dtype") for one in example):
