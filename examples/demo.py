@@ -16,9 +16,8 @@ import sys
 import time
 from pathlib import Path
 
-from digits.train import load
-
 import headrace
+from digits.train import load
 from headrace.errors import GuardRefused
 from headrace.models.evaluation import Threshold
 

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from headrace import transformers as transformers
     from headrace import xgboost as xgboost
     from headrace.errors import HeadraceError as HeadraceError
+    from headrace.models.evaluation import Evaluation as Evaluation
+    from headrace.models.evaluation import Threshold as Threshold
+    from headrace.models.evaluation import make_metric as make_metric
     from headrace.tracking import *  # noqa: F403
     from headrace.tracking import data as data
     from headrace.tracking.evaluating import evaluate as evaluate
@@ -42,6 +45,9 @@ if TYPE_CHECKING:
 _ELSEWHERE: dict[str, tuple[str, str | None]] = {
     "Client": ("headrace.client.client", "Client"),
     "MlflowClient": ("headrace.client.client", "Client"),
+    "Evaluation": ("headrace.models.evaluation", "Evaluation"),
+    "Threshold": ("headrace.models.evaluation", "Threshold"),
+    "make_metric": ("headrace.models.evaluation", "make_metric"),
     "HeadraceError": ("headrace.errors", "HeadraceError"),
     "MlflowException": ("headrace.errors", "HeadraceError"),
     "artifacts": ("headrace.artifacts", None),

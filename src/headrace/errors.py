@@ -18,6 +18,8 @@ class HeadraceError(Exception):
 
     error_code: ClassVar[str] = "INTERNAL_ERROR"
     status: ClassVar[int] = 500
+    #: Tells on the wire, beside the code, which of several classes with that code it is.
+    error_class: ClassVar[str] = ""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -29,7 +31,8 @@ class HeadraceError(Exception):
 
     def wire(self) -> dict[str, Any]:
         """The JSON body of an error response."""
-        return {"error_code": self.error_code, "message": self.message}
+        named = {"error_class": self.error_class} if self.error_class else {}
+        return {"error_code": self.error_code, "message": self.message, **named}
 
 
 class InvalidParameter(HeadraceError):
@@ -158,13 +161,19 @@ class SchemaMismatch(HeadraceError):
 class InvalidModel(InvalidParameter):
     """A model folder, or a file of it, is not what it should be; nothing of it was run."""
 
+    error_class = "INVALID_MODEL"
+
 
 class PolicyViolation(PermissionDenied):
     """The loader's policy forbids opening this model; nothing of it was opened."""
 
+    error_class = "POLICY_VIOLATION"
+
 
 class GuardRefused(PermissionDenied):
     """An alias may not move: a check is missing or failed, or nobody has agreed."""
+
+    error_class = "GUARD_REFUSED"
 
 
 class InternalError(HeadraceError):
@@ -208,14 +217,25 @@ _BY_STATUS: dict[int, type[HeadraceError]] = {
 }
 
 
-def from_wire(error_code: str | None, message: str, status: int) -> HeadraceError:
+_BY_CLASS: dict[str, type[HeadraceError]] = {
+    error.error_class: error for error in (InvalidModel, PolicyViolation, GuardRefused)
+}
+
+
+def from_wire(
+    error_code: str | None, message: str, status: int, error_class: str | None = None
+) -> HeadraceError:
     """The error that a response stands for.
 
     Args:
         error_code: ``error_code`` of the JSON body, None when the body had none.
         message: ``message`` of the body, or its text.
         status: HTTP status, used when the code is unknown.
+        error_class: ``error_class`` of the body, which only some errors have.
     """
+    by_class = _BY_CLASS.get(error_class or "")
+    if by_class is not None and by_class.error_code == error_code:
+        return by_class(message)
     # 405, 408, 413 and 416 share a code with a broader class; there the status is the finer word.
     by_status = _BY_STATUS.get(status)
     if status in (405, 408, 413, 416) and by_status is not None:

@@ -3,15 +3,14 @@
 from typing import Any
 
 from headrace.models.loading import PyFuncModel
-from headrace.models.mlmodel import MLModel
 from headrace.models.logging import ModelInfo
-from headrace.models.python_model import PythonModel, PythonModelContext
+from headrace.models.mlmodel import MLModel
+from headrace.models.python_model import PythonModel
 from headrace.tracking.models import Face
 
 __all__ = [
     "PyFuncModel",
     "PythonModel",
-    "PythonModelContext",
     "load_model",
     "log_model",
     "save_model",

@@ -106,7 +106,8 @@ def test_a_name_is_there_once_and_can_be_changed(api: Api) -> None:
         ({"then": [{}]}, "spec.then[0]: give exactly one of notify"),
         ({"then": [{"call": "rm -rf"}]}, "spec.then[0].call"),
         ({"then": [{"run_project": {}}]}, "rules cannot run projects yet"),
-        ({"then": [{"set_alias": {"alias": "x"}}]}, "no registered models yet"),
+        ({"then": [{"set_alias": {"alias": "x"}}]}, "spec.then[0].set_alias"),
+        ({"then": [{"set_alias": {"model": "m", "alias": "x", "version": "best"}}]}, "'best' is no version"),
         ({"scope": {"experiment": ["a"]}}, "Did you mean 'experiments'?"),
     ],
 )  # fmt: skip

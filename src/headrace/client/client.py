@@ -13,6 +13,7 @@ from headrace.client.experiments import ExperimentCalls
 from headrace.client.journal.journals import sync_before
 from headrace.client.logged_models import LoggedModelCalls
 from headrace.client.metrics import MetricCalls
+from headrace.client.model_versions import ModelVersionCalls
 from headrace.client.stores import open_store, resolve
 from headrace.client.tables import TableCalls
 from headrace.client.trash import TrashCalls
@@ -26,6 +27,7 @@ class Client(
     LoggedModelCalls,  # over files too
     TrashCalls,
     EventCalls,
+    ModelVersionCalls,  # over registered models
 ):
     """A tracking store, embedded or behind a server.
 

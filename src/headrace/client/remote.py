@@ -58,6 +58,13 @@ _ONCE = frozenset(
         "create_rule",
         "update_rule",
         "delete_rule",
+        "create_registered_model",
+        "rename_registered_model",
+        "delete_registered_model",
+        "create_model_version",
+        "delete_model_version",
+        "restore_alias",
+        "delete_guard",
     )
 )
 
@@ -190,7 +197,12 @@ class RemoteStore(Store, Artifacts):
             body = None
         status = response.status_code
         if isinstance(body, dict) and isinstance(body.get("error_code"), str):
-            return from_wire(body["error_code"], str(body.get("message", "")), status)
+            return from_wire(
+                body["error_code"],
+                str(body.get("message", "")),
+                status,
+                str(body.get("error_class", "")),
+            )
         if status == 404:  # the path is unknown, not the thing asked for: that answer has a code
             need = "a headrace" if operation.prefixes == NATIVE_PREFIXES else "a tracking"
             return Unsupported(

@@ -29,7 +29,7 @@ from headrace.engine.webhooks.guard import Guard
 from headrace.engine.webhooks.redelivery import Redelivery
 from headrace.engine.webhooks.secrets import Secrets
 from headrace.engine.writer import GroupWriter
-from headrace.errors import StoreClosed, Unavailable, Unsupported
+from headrace.errors import HeadraceError, StoreClosed, Unavailable, Unsupported
 from headrace.protocol.operation import Operation
 from headrace.protocol.store import Store
 
@@ -78,6 +78,7 @@ class Engine(Store):
         self._database = Database(url)
         self._artifact_root = artifact_root.rstrip("/") if len(artifact_root) > 1 else artifact_root
         self._actor = _whoami() if actor is None else actor
+        self._served = served
         self._keys = KeyCache()
         try:
             migrations.prepare(self._database)
@@ -193,7 +194,10 @@ class Engine(Store):
             raise StoreClosed("The store is closed; open it again.") from None
 
     def transact(self, work: Callable[[sa.Connection], tuple[Any, Callable[[], None]]]) -> Any:
-        """Run work in a write transaction; its result, once that is durable."""
+        """Run work in a write transaction; its result, once that is durable.
+
+        A result that is a `HeadraceError` is raised then: it says no, and what was written stays.
+        """
         if self._writer is not None:
             return self._writer.submit(work).result()
         for last in range(_DEADLOCK_TRIES - 1, -1, -1):
@@ -201,6 +205,8 @@ class Engine(Store):
                 with self._database.write() as connection:
                     result, after = work(connection)
                 after()
+                if isinstance(result, HeadraceError):
+                    raise result
                 return result
             except Unavailable as error:
                 lost = getattr(getattr(error.__cause__, "orig", None), "sqlstate", None)
@@ -260,6 +266,7 @@ class Engine(Store):
             signs=self._signs,
             feed=self.feed,
             webhook_guard=self.webhook_guard,
+            served=self._served,
         )
 
     def _note_trimmed(

@@ -8,6 +8,7 @@ from typing import Any
 from headrace.engine.batch import prepare
 from headrace.engine.ingest import IngestOperations
 from headrace.engine.metrics.reading import MetricOperations
+from headrace.engine.registry.operations import RegistryOperations
 from headrace.engine.rules.replay import ReplayOperations
 from headrace.engine.search.operations import SearchOperations
 from headrace.engine.stops import StopOperations
@@ -25,6 +26,7 @@ class Session(
     StopOperations,
     SearchOperations,
     MetricOperations,
+    RegistryOperations,
     DeliveryOperations,
     ReplayOperations,
 ):

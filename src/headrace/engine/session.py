@@ -42,6 +42,7 @@ class SessionBase(Interface):
         signs: Which runs were lately written to be alive.
         feed: Tells those who wait what was committed.
         webhook_guard: Keeps the secrets of webhooks, and judges their targets.
+        served: Whether others reach the store through this process, and so see what it can read.
         after: What to do once the transaction has committed.
         now: Milliseconds since the Unix epoch, one reading for the whole transaction.
     """
@@ -56,6 +57,7 @@ class SessionBase(Interface):
         signs: Signs | None = None,
         feed: Feed | None = None,
         webhook_guard: Guard | None = None,
+        served: bool = False,
     ) -> None:
         self.connection = connection
         self.keys = keys
@@ -64,6 +66,7 @@ class SessionBase(Interface):
         self.signs = signs or Signs()
         self.feed = feed
         self.webhook_guard = webhook_guard
+        self.served = served
         self.after: list[Callable[[], None]] = [keys.publish]
         self.now = time.time_ns() // 1_000_000
         #: What `headrace.engine.events.feed.Feed` is told after the commit.

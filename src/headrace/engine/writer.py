@@ -17,7 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from headrace.engine.database import Database, execute_sqlite, translated
-from headrace.errors import StoreClosed
+from headrace.errors import HeadraceError, StoreClosed
 
 #: A piece of work gets the connection and returns its result and what to do after the commit.
 Work = Callable[[sa.Connection], tuple[Any, Callable[[], None]]]
@@ -119,5 +119,8 @@ class GroupWriter:
             return []
         for future, result, after in done:
             after()
-            future.set_result(result)
+            if isinstance(result, HeadraceError):  # it says no, and what it wrote stays
+                future.set_exception(result)
+            else:
+                future.set_result(result)
         return []

@@ -19,6 +19,7 @@ from headrace.entities.logged_model import (
     LoggedModelStatus,
 )
 from headrace.entities.metric import Metric, MetricBucket
+from headrace.entities.registry import ModelVersion, RegisteredModel, RegisteredModelAlias
 from headrace.entities.run import (
     LoggedModelInput,
     LoggedModelOutput,
@@ -31,7 +32,7 @@ from headrace.entities.run import (
 from headrace.entities.types import LifecycleStage, RunStatus, ViewType
 
 #: MLflow's names for a key with its value.
-Param = RunTag = ExperimentTag = InputTag = KeyValue
+Param = RunTag = ExperimentTag = InputTag = RegisteredModelTag = ModelVersionTag = KeyValue
 
 __all__ = [
     "Dataset",
@@ -54,7 +55,12 @@ __all__ = [
     "LoggedModelStatus",
     "Metric",
     "MetricBucket",
+    "ModelVersion",
+    "ModelVersionTag",
     "Param",
+    "RegisteredModel",
+    "RegisteredModelAlias",
+    "RegisteredModelTag",
     "Run",
     "RunData",
     "RunInfo",

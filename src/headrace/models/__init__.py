@@ -1,24 +1,24 @@
-"""Models: one folder that any tool can open, and that is safe to open.
+"""Models: one folder that any tool can open, and that is safe to open. docs/models.md is the guide.
 
-Everything here is loaded on first use (PEP 562). docs/models.md is the guide.
+The names are loaded on first use (PEP 562), for scripts and classes of models import this module.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # type checkers take it as true
 if TYPE_CHECKING:
+    from typing import Any
+
     from headrace.models.card import render_card as render_card
+    from headrace.models.code_model import set_model as set_model
     from headrace.models.diff import diff_models as diff_models
     from headrace.models.inference import infer_signature as infer_signature
     from headrace.models.loading import PyFuncModel as PyFuncModel
+    from headrace.models.loading import load_folder as load_folder
     from headrace.models.logging import ModelInfo as ModelInfo
     from headrace.models.mlmodel import MLModel as MLModel
     from headrace.models.policy import Policy as Policy
     from headrace.models.python_model import PythonModel as PythonModel
-    from headrace.models.python_model import PythonModelContext as PythonModelContext
-    from headrace.models.python_model import set_model as set_model
     from headrace.models.saving import save_model as save_model
     from headrace.models.scan import scan as scan
     from headrace.models.signature import ModelSignature as ModelSignature
@@ -27,33 +27,39 @@ if TYPE_CHECKING:
     from headrace.tracking.models import log_model as log_model
     from headrace.tracking.models import register_model as register_model
 
-#: Where each name is. Those of `headrace.tracking` know the active run and the chosen store: they are here because
-#: people look for them here, and nothing below calls them.
-_PLACES = {
+#: Where each name is. What is in `headrace.tracking` knows the active run and the chosen store: people look for
+#: it here, and nothing below calls it.
+_MODULES = {
     "MLModel": "headrace.models.mlmodel",
     "ModelInfo": "headrace.models.logging",
     "ModelSignature": "headrace.models.signature",
     "Policy": "headrace.models.policy",
     "PyFuncModel": "headrace.models.loading",
     "PythonModel": "headrace.models.python_model",
-    "PythonModelContext": "headrace.models.python_model",
     "diff_models": "headrace.models.diff",
     "evaluate": "headrace.tracking.evaluating",
     "infer_signature": "headrace.models.inference",
+    "load_folder": "headrace.models.loading",
     "load_model": "headrace.tracking.models",
     "log_model": "headrace.tracking.models",
     "register_model": "headrace.tracking.models",
     "render_card": "headrace.models.card",
     "save_model": "headrace.models.saving",
     "scan": "headrace.models.scan",
-    "set_model": "headrace.models.python_model",
+    "set_model": "headrace.models.code_model",
 }
-
-__all__ = sorted(_PLACES)  # noqa: PLE0605 - a list of strings
 
 if not TYPE_CHECKING:  # so that type checkers see the names above and no others
 
     def __getattr__(name: str) -> Any:
-        if name in _PLACES:
-            return getattr(importlib.import_module(_PLACES[name]), name)
-        raise AttributeError(f"module 'headrace.models' has no attribute '{name}'")
+        if name not in _MODULES:
+            raise AttributeError(f"module 'headrace.models' has no attribute '{name}'")
+        import importlib
+
+        value = getattr(importlib.import_module(_MODULES[name]), name)
+        if name != "scan":  # the module of that name would take its place
+            globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_MODULES})

@@ -70,6 +70,80 @@ _OVER = {
     "duration": "for how long it fired, milliseconds",
 }
 
+_DESCRIPTION = {"before": "`description`", "after": "`description`"}
+_ASKED = "`checks` (names) and `approvals` (how many people)"
+
+
+def _model_events(noun: str, subject: str, what: str) -> tuple[EventType, ...]:
+    """Events of registered models, or of prompts."""
+    return (
+        EventType(
+            f"{noun}.created", subject, f"{what} was made.",
+            {"name": "its name", "tags": "its tags, values cut after 10,000 characters",
+             "description": "null when it has none"},
+        ),
+        EventType(f"{noun}.updated", subject, "Its description was changed.", _DESCRIPTION),
+        EventType(
+            f"{noun}.renamed", subject, "It has another name; the subject is the old one.",
+            {"before": "`name`", "after": "`name`"},
+        ),
+        EventType(
+            f"{noun}.deleted", subject, "It was deleted for good, its versions and aliases with it.",
+            {"name": "its name", "versions": "how many it had", "aliases": "number of the version by alias"},
+        ),
+        EventType(f"{noun}.tag.set", subject, "A tag was set to another value.", _TAG),
+        EventType(f"{noun}.tag.deleted", subject, "A tag was deleted.", _TAG_GONE),
+        EventType(
+            f"{noun}.guard.set", subject, "An alias is guarded, or otherwise than before.",
+            {"alias": "which", "before": f"{_ASKED}, null when it was not guarded", "after": _ASKED},
+        ),
+        EventType(
+            f"{noun}.guard.deleted", subject, "An alias is guarded no more.",
+            {"alias": "which", "before": _ASKED},
+        ),
+    )  # fmt: skip
+
+
+def _version_events(noun: str, subject: str) -> tuple[EventType, ...]:
+    """Events of versions, of models or of prompts. All have the model's `name` and the `version`."""
+    named = {"name": "the model's", "version": "its number"}
+    return (
+        EventType(
+            f"{noun}.created", subject, "A version was registered.",
+            {**named, "source": "where from", "run_id": "the run that made it, or null",
+             "tags": "its tags, values cut after 10,000 characters", "description": "null when it has none",
+             "model_id": "the logged model that it is, or null", "digest": "of its files, or null",
+             "template": "a prompt's text, if it is one"},
+        ),
+        EventType(f"{noun}.updated", subject, "Its description was changed.", {**named, **_DESCRIPTION}),
+        EventType(
+            f"{noun}.deleted", subject, "It was deleted, and the aliases that pointed to it.",
+            {**named, "source": "where it was from", "run_id": "the run that made it, or null",
+             "aliases": "those aliases"},
+        ),
+        EventType(
+            f"{noun}.stage.changed", subject, "It moved to another stage.",
+            {**named, "before": "`None`, `Staging`, `Production` or `Archived`", "after": "likewise"},
+        ),
+        EventType(f"{noun}.tag.set", subject, "A tag was set to another value.", {**named, **_TAG}),
+        EventType(f"{noun}.tag.deleted", subject, "A tag was deleted.", {**named, **_TAG_GONE}),
+        EventType(
+            f"{noun}.alias.created", subject, "An alias points to it now.",
+            {**named, "alias": "which", "before": "number of the version that it pointed to, or null",
+             "after": "the same as `version`", "action": "`set` or `restored`",
+             "approved_by": "who had agreed, where a guard asked for it"},
+        ),
+        EventType(
+            f"{noun}.alias.deleted", subject, "An alias was taken from it, and points to nothing.",
+            {**named, "alias": "which", "action": "`deleted` or `version deleted`"},
+        ),
+        EventType(
+            f"{noun}.alias.approved", subject, "Somebody, the actor, agrees that an alias moves to it.",
+            {**named, "alias": "which"},
+        ),
+    )  # fmt: skip
+
+
 _ALL = (
     EventType(
         "experiment.created", _EXPERIMENT, "An experiment was made.",
@@ -220,20 +294,8 @@ _ALL = (
         "events.trimmed", "event_log", "Old events were removed from the log.",
         {"before": "the least number that there was", "after": "the least number that there is"},
     ),
-    EventType("registered_model.created", _MODEL, "A registered model was made.", planned=True),
-    EventType("registered_model.updated", _MODEL, "Its description was changed.", planned=True),
-    EventType("registered_model.renamed", _MODEL, "It has another name.", planned=True),
-    EventType("registered_model.deleted", _MODEL, "It was deleted, its versions with it.", planned=True),
-    EventType("registered_model.tag.set", _MODEL, "A tag was set.", planned=True),
-    EventType("registered_model.tag.deleted", _MODEL, "A tag was deleted.", planned=True),
-    EventType("model_version.created", _VERSION, "A version was registered.", planned=True),
-    EventType("model_version.updated", _VERSION, "Its description was changed.", planned=True),
-    EventType("model_version.deleted", _VERSION, "It was deleted.", planned=True),
-    EventType("model_version.stage.changed", _VERSION, "It moved to another stage.", planned=True),
-    EventType("model_version.tag.set", _VERSION, "A tag was set.", planned=True),
-    EventType("model_version.tag.deleted", _VERSION, "A tag was deleted.", planned=True),
-    EventType("model_version.alias.created", _VERSION, "An alias points to it now.", planned=True),
-    EventType("model_version.alias.deleted", _VERSION, "An alias was taken from it.", planned=True),
+    *_model_events("registered_model", _MODEL, "A registered model"),
+    *_version_events("model_version", _VERSION),
     EventType(
         "logged_model.created", _LOGGED, "A model was made; its files come next.",
         {
@@ -254,14 +316,8 @@ _ALL = (
     EventType("logged_model.deleted", _LOGGED, "It is in the trash.", {"name": "its name"}),
     EventType("logged_model.restored", _LOGGED, "It came back from the trash.", {"name": "its name"}),
     EventType("logged_model.purged", _LOGGED, "It is gone for good.", {"name": "its name"}),
-    EventType("prompt.created", _PROMPT, "A prompt was made.", planned=True),
-    EventType("prompt.tag.set", _PROMPT, "A tag was set.", planned=True),
-    EventType("prompt.tag.deleted", _PROMPT, "A tag was deleted.", planned=True),
-    EventType("prompt_version.created", _PROMPT_VERSION, "A version was made.", planned=True),
-    EventType("prompt_version.tag.set", _PROMPT_VERSION, "A tag was set.", planned=True),
-    EventType("prompt_version.tag.deleted", _PROMPT_VERSION, "A tag was deleted.", planned=True),
-    EventType("prompt_version.alias.created", _PROMPT_VERSION, "An alias points to it now.", planned=True),
-    EventType("prompt_version.alias.deleted", _PROMPT_VERSION, "An alias was taken from it.", planned=True),
+    *_model_events("prompt", _PROMPT, "A prompt, which is a registered model with the tag `mlflow.prompt.is_prompt`,"),
+    *_version_events("prompt_version", _PROMPT_VERSION),
 )  # fmt: skip
 
 #: Every type, by name.

@@ -22,11 +22,13 @@ from headrace.protocol.rule_spec import (
     EventMatch,
     MetricCondition,
     RuleSpec,
+    SetAlias,
     leaves,
 )
 from headrace.protocol.rule_text import comparison, fraction, millis, window
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}")
+_VERSION = re.compile(r"[0-9]{1,18}")
 _CALL = re.compile(r"[A-Za-z_][\w.\-]*(:[A-Za-z_][\w.]*)?")
 _BASELINE = re.compile(r"parent|run:(?P<run>\S+)|tag:(?P<key>[^=]+)=(?P<value>.*)")
 #: Shorter silences than this would be false alarms: a run's signs of life are written every 15 s.
@@ -274,8 +276,18 @@ def _check_action(action: Action, place: str) -> None:
     if action.run_project is not None:
         raise InvalidParameter(f"{place}.run_project: rules cannot run projects yet; use call.")
     if action.set_alias is not None:
+        _check_set_alias(action.set_alias, f"{place}.set_alias")
+
+
+def _check_set_alias(action: SetAlias, place: str) -> None:
+    if not action.model:
+        raise InvalidParameter(f"{place}.model: give a registered model's name.")
+    if not action.alias:
+        raise InvalidParameter(f"{place}.alias: give an alias, such as challenger.")
+    if action.version not in ("", "latest") and not _VERSION.fullmatch(str(action.version)):
         raise InvalidParameter(
-            f"{place}.set_alias: there are no registered models yet whose alias could be set; use call."
+            f"{place}.version: '{str(action.version)[:60]}' is no version: give a number or 'latest', or nothing "
+            "for the version that the run made."
         )
 
 

@@ -212,6 +212,20 @@ class SetTag(_Part, frozen=True, kw_only=True):
     on: Literal["run", "experiment"] = "run"
 
 
+class SetAlias(_Part, frozen=True, kw_only=True):
+    """Let an alias of a registered model point to a version.
+
+    Attributes:
+        model: The model's name.
+        alias: The alias.
+        version: A number, or ``latest``. Empty: the newest version that the firing's run made.
+    """
+
+    model: str
+    alias: str
+    version: str | int = ""
+
+
 class Action(_Part, frozen=True, kw_only=True):
     """What a firing does: exactly one field.
 
@@ -222,7 +236,7 @@ class Action(_Part, frozen=True, kw_only=True):
         call: ``package.module:function``, or the name of an entry point of group ``headrace.actions``.
             The server's configuration must allow it. It is called with the firing as a dict.
         run_project: Not there yet.
-        set_alias: Not there yet.
+        set_alias: Move an alias. Where it is guarded, the rule has no more rights than anybody.
     """
 
     notify: str | tuple[str, ...] | None = None
@@ -230,7 +244,7 @@ class Action(_Part, frozen=True, kw_only=True):
     stop_run: str | None = None
     call: str | None = None
     run_project: Any = None
-    set_alias: Any = None
+    set_alias: SetAlias | None = None
 
     @property
     def kind(self) -> str:

@@ -11,9 +11,13 @@ from headrace.protocol.console import Consoles
 from headrace.protocol.events import Events
 from headrace.protocol.experiments import Experiments
 from headrace.protocol.ingest import Ingest
+from headrace.protocol.lineage import Lineages
 from headrace.protocol.logged_models import LoggedModels
 from headrace.protocol.metrics import Metrics
 from headrace.protocol.mlflow_webhook_api import MlflowWebhooks
+from headrace.protocol.model_aliases import ModelAliases
+from headrace.protocol.model_versions import ModelVersions
+from headrace.protocol.registered_models import RegisteredModels
 from headrace.protocol.rules import Rules
 from headrace.protocol.runs import Runs
 from headrace.protocol.stops import Stops
@@ -30,6 +34,10 @@ class Store(
     Consoles,
     Metrics,
     LoggedModels,
+    RegisteredModels,
+    ModelVersions,
+    ModelAliases,
+    Lineages,
     Trash,
     Events,
     Webhooks,

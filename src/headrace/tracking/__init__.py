@@ -31,6 +31,7 @@ from headrace.tracking.documents import (
     log_table,
     log_text,
 )
+from headrace.tracking.evaluating import evaluate
 from headrace.tracking.experiments import (
     create_experiment,
     delete_experiment,
@@ -55,6 +56,11 @@ from headrace.tracking.logged_models import (
     search_logged_models,
     set_active_model,
     set_logged_model_tags,
+)
+from headrace.tracking.registry import (
+    search_model_versions,
+    search_registered_models,
+    set_model_version_tag,
 )
 from headrace.tracking.runs import (
     alert,
@@ -102,6 +108,7 @@ __all__ = [
     "delete_run",
     "delete_tag",
     "end_run",
+    "evaluate",
     "finalize_logged_model",
     "flush",
     "flush_artifact_async_logging",
@@ -141,6 +148,8 @@ __all__ = [
     "restore_run",
     "search_experiments",
     "search_logged_models",
+    "search_model_versions",
+    "search_registered_models",
     "search_runs",
     "seed",
     "set_active_model",
@@ -148,6 +157,7 @@ __all__ = [
     "set_experiment_tag",
     "set_experiment_tags",
     "set_logged_model_tags",
+    "set_model_version_tag",
     "set_tag",
     "set_tags",
     "set_tracking_uri",

@@ -154,14 +154,14 @@ def load_model(
     """
     from headrace.models.download import fetch_model
     from headrace.models.loading import load_folder
-    from headrace.models.policy import resolve
 
     fetched = fetch_model(str(model_uri), client=choice.client(), dst_path=dst_path)
     return load_folder(
         fetched.folder,
         as_=as_,
         flavor=flavor,
-        policy=resolve(policy, allow),
+        policy=policy,
+        allow=allow,
         digest=fetched.digest,
         model_config=model_config,
     )
@@ -227,7 +227,7 @@ class Face:
             raise InvalidParameter(
                 f"save_model needs a path: the folder to save {self._keyword} in."
             )
-        return save_model(model, path, flavor=self._flavor, **saving)
+        return save_model(model, Path(path), flavor=self._flavor, **saving)
 
     def log_model(
         self, model: Any = None, artifact_path: str | None = None, **logging: Any

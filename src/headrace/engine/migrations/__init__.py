@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 #: The version that this code works with: the newest file in ``versions/``.
-HEAD = "0007"
+HEAD = "0008"
 
 _VERSION_TABLE = "alembic_version"
 #: Any number, as long as every process takes the same one.

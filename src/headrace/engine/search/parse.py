@@ -137,11 +137,11 @@ def _parse_order(text: str, noun: str) -> Order:
                 0,
                 "runs cannot be ordered by a data set; order by an attribute, metric, param or tag",
             )
-        if noun == "experiment" and order.field.kind is not Kind.ATTRIBUTE:
-            raise _Problem(
-                0,
-                "experiments are ordered by name, experiment_id, creation_time or last_update_time",
-            )
+        orders = vocabulary.BY_NOUN[noun].orders
+        field = order.field
+        if orders and (field.kind is not Kind.ATTRIBUTE or field.key not in orders):
+            known = f"{', '.join(orders[:-1])} or {orders[-1]}"
+            raise _Problem(0, f"{noun}s are ordered by {known}")
     except _Problem as problem:
         raise _invalid("order_by", text, problem) from None
     return order
@@ -179,7 +179,7 @@ def _invalid(what: str, text: str, problem: _Problem) -> InvalidParameter:
 
 @functools.cache
 def _parser(noun: str) -> lark.Lark:
-    names = vocabulary.VOCABULARIES[noun]
+    names = vocabulary.BY_NOUN[noun]
     grammar = resources.files(__package__).joinpath("grammar.lark").read_text(encoding="utf-8")
     return lark.Lark(
         grammar,
@@ -409,6 +409,8 @@ def _value(token: lark.Token, field: Field, type_: Type, operator: Operator) -> 
             return text
         if type_ is Type.ID and _EXPERIMENT_ID.fullmatch(text):
             return _number(text)
+        if type_ is Type.WHOLE and _WHOLE.fullmatch(text):
+            return _number(text)
         if type_ in (Type.TIME, Type.WHOLE_TIME):
             try:
                 return _millis(text)
@@ -424,7 +426,7 @@ def _value(token: lark.Token, field: Field, type_: Type, operator: Operator) -> 
             position, f"{token.value[:60]} is a number; give {type_.values}: '{token.value[:60]}'"
         )
     number = _number(token.value)
-    if type_ is Type.WHOLE_TIME and not isinstance(number, int):
+    if type_ in (Type.WHOLE_TIME, Type.WHOLE) and not isinstance(number, int):
         refuse()
     return number
 

@@ -35,6 +35,8 @@ class Type(Enum):
     DURATION = (_EQUALITY | _SIZE | _PRESENCE, "milliseconds, or a duration like '1h30m'")
     #: A number that MLflow quotes.
     ID = (_EQUALITY | _PRESENCE, "a quoted number, such as '12'")
+    #: A whole number that may be quoted.
+    WHOLE = (_EQUALITY | _SIZE | _PRESENCE, "a whole number, such as 12")
 
     def __init__(self, operators: frozenset[Operator], values: str) -> None:
         self.operators = operators
@@ -49,6 +51,7 @@ class Vocabulary(msgspec.Struct, frozen=True):
         attributes: Type by name.
         aliases: Other names of attributes.
         datasets: Keys after ``dataset.``.
+        orders: What ``order_by`` may name; empty: whatever a filter may.
     """
 
     noun: str
@@ -56,6 +59,7 @@ class Vocabulary(msgspec.Struct, frozen=True):
     attributes: dict[str, Type]
     aliases: dict[str, str] = {}
     datasets: tuple[str, ...] = ()
+    orders: tuple[str, ...] = ()
 
     def type_of(self, kind: Kind, key: str) -> Type:
         """The type of a field."""
@@ -113,6 +117,7 @@ EXPERIMENTS = Vocabulary(
         "creation_time": Type.WHOLE_TIME,
         "last_update_time": Type.WHOLE_TIME,
     },
+    orders=("name", "experiment_id", "creation_time", "last_update_time"),
 )
 
 _MODEL_TIMES = {
@@ -145,5 +150,48 @@ LOGGED_MODELS = Vocabulary(
     aliases=_MODEL_TIMES,
 )
 
-#: Every vocabulary by its noun, with the parsers of `headrace.engine.search.parse`.
-VOCABULARIES = {names.noun: names for names in (RUNS, EXPERIMENTS, LOGGED_MODELS)}
+_MODEL_PREFIXES = {
+    "attribute": Kind.ATTRIBUTE,
+    "attributes": Kind.ATTRIBUTE,
+    "tag": Kind.TAG,
+    "tags": Kind.TAG,
+}
+
+REGISTERED_MODELS = Vocabulary(
+    noun="registered model",
+    prefixes=_MODEL_PREFIXES,
+    attributes={
+        "name": Type.TEXT,
+        "description": Type.TEXT,
+        "creation_timestamp": Type.WHOLE_TIME,
+        "last_updated_timestamp": Type.WHOLE_TIME,
+    },
+    aliases={"timestamp": "last_updated_timestamp"},
+    orders=("name", "creation_timestamp", "last_updated_timestamp"),
+)
+
+MODEL_VERSIONS = Vocabulary(
+    noun="model version",
+    prefixes=_MODEL_PREFIXES,
+    attributes={
+        "name": Type.TEXT,
+        "version_number": Type.WHOLE,
+        "run_id": Type.TEXT,
+        "source_path": Type.TEXT,
+        "model_id": Type.TEXT,
+        "digest": Type.TEXT,
+        "current_stage": Type.TEXT,
+        "description": Type.TEXT,
+        "user_id": Type.TEXT,
+        "creation_timestamp": Type.WHOLE_TIME,
+        "last_updated_timestamp": Type.WHOLE_TIME,
+    },
+    aliases={"version": "version_number", "source": "source_path", "stage": "current_stage"},
+    orders=("name", "version_number", "creation_timestamp", "last_updated_timestamp"),
+)
+
+#: All of them, by noun.
+BY_NOUN = {
+    names.noun: names
+    for names in (RUNS, EXPERIMENTS, LOGGED_MODELS, REGISTERED_MODELS, MODEL_VERSIONS)
+}

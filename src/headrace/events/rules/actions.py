@@ -160,7 +160,30 @@ class Actions:
         self._perform("stop_run", firing, run_id=run_id, reason=reason or firing.title)
         return f"run {run_id} was asked to stop"
 
-    def _perform(self, name: str, firing: Pending, **fields: Any) -> Any:
+    def _set_alias(self, firing: Pending, action: dict[str, Any]) -> str:
+        name, alias = action["model"], action["alias"]
+        version = str(action.get("version") or self._made_by(firing, name))
+        if version == "latest":
+            version = self._perform(
+                "get_model_version_by_alias", firing, name=name, alias=version
+            ).model_version.version
+        self._perform("set_registered_model_alias", firing, name=name, alias=alias, version=version)
+        return f"alias {alias} of model {name} points to version {version}"
+
+    def _made_by(self, firing: Pending, name: str) -> str:
+        """The newest version of a model that the firing's run made."""
+        found = self._perform(
+            "search_model_versions",
+            firing,
+            filter=f"name = {_quoted(name)} AND run_id = {_quoted(_run(firing))}",
+            order_by=["version_number DESC"],
+            max_results=1,
+        ).model_versions
+        if not found:
+            raise NotFound(f"Run {firing.run_id} made no version of the model '{name}'.")
+        return str(found[0].version)
+
+    def _perform(self, name: str, firing: Pending, /, **fields: Any) -> Any:
         operation = operations_of(Store).get(name)
         if operation is None:
             raise Unsupported(
@@ -211,6 +234,7 @@ _ACTIONS: dict[str, Callable[[Actions, Pending, Any], str]] = {
     "notify": Actions._notify,
     "set_tag": Actions._set_tag,
     "stop_run": Actions._stop_run,
+    "set_alias": Actions._set_alias,
     "call": Actions._call,
 }
 
@@ -219,6 +243,18 @@ def _run(firing: Pending) -> str:
     if not firing.run_id:
         raise NotFound("The firing is about no run: use group_by: run.")
     return firing.run_id
+
+
+def _quoted(text: str) -> str:
+    """A text as a filter has it.
+
+    Raises:
+        Unsupported: It has both kinds of quotes, which no filter can say.
+    """
+    for quote in "'\"":
+        if quote not in text:
+            return f"{quote}{text}{quote}"
+    raise Unsupported(f"The name {text} has both kinds of quotes: rename the model.")
 
 
 def _document(firing: Pending) -> dict[str, Any]:
