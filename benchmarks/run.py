@@ -23,6 +23,7 @@ from benchmarks import (
     logging_calls,
     logging_drain,
     logging_start,
+    registry,
     rules,
     search,
     startup,
@@ -46,6 +47,7 @@ _SERVERS = (
     artifact_proxy,
     webhooks,
     rules,
+    registry,
 )
 #: Measured against other tools than MLflow too, in a table of their own.
 _LOGGERS = (logging_calls, logging_drain, logging_start)

@@ -226,7 +226,7 @@ def test_a_stock_client_has_its_whole_registry(
             [["m", "1"], ["m", "2"], ["m", "3"]], [["m", "2"], ["m", "1"]], [["m", "1"]], [["m", "3"]],
         ],
         "newest": ["3"],
-        "pages": [["page-0", "page-1", "page-2"], ["page-3", "page-4"], None],
+        "pages": [["page-0", "page-1", "page-2"], ["page-3", "page-4"], ""],
         "by time": ["page-4", "page-3"],
         "fluent": [7, 3],
         "in model": [[["3", "None"], ["2", "Production"], ["1", "Archived"]]],
