@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import logging
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,20 +10,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headrace.entities import LoggedModelInput
-from headrace.errors import InvalidParameter, NotFound, Unsupported
+from headrace.errors import InvalidParameter, Unsupported
 from headrace.protocol.limits import check_key
+from headrace.protocol.model_aliases import CHECK_TAG, PASSED
 from headrace.tracking import data as datasets
 from headrace.tracking.active import ActiveRun, active_run, start_run
 from headrace.tracking.choice import choice
+from headrace.tracking.models import load_model
 from headrace.tracking.runs import log_inputs, log_metrics
 
 if TYPE_CHECKING:
+    from headrace.entities import ModelVersion
     from headrace.models.evaluation import Evaluation, Rows
 
 _log = logging.getLogger("headrace")
 
-#: Tags of a model version: what guards of aliases read, and where the result is.
-CHECK_TAG = "headrace.check."
+#: Tag of a model version: the run that has the result of its last evaluation.
 RUN_TAG = "headrace.evaluation.run_id"
 #: Folder of a run's artifacts.
 FOLDER = "evaluation"
@@ -189,16 +190,11 @@ def evaluate(
     return result
 
 
-class _Version(NamedTuple):
-    name: str
-    number: str
-
-
 class _Subject(NamedTuple):
-    """A model, the version that it is of, and its id as a logged model."""
+    """A model, the registered version that it is, and its id as a logged model."""
 
     model: Any
-    version: _Version | None = None
+    version: ModelVersion | None = None
     model_id: str | None = None
 
 
@@ -227,43 +223,20 @@ def _is_uri(model: str | Path) -> bool:
 
 
 def _loaded(uri: str | Path) -> _Subject:
-    """The model that a URI names.
+    """The model that an address names.
 
     An alias is resolved once: what is loaded is the version that gets the checks, whoever moves the alias meanwhile.
     """
-    models: Any = importlib.import_module("headrace.models")
-    client: Any = choice.client()
-    version = _version(str(uri))
-    found = None if version is None else client.get_model_version(*version)
-    at = str(uri) if version is None else f"models:/{version.name}/{version.number}"
-    model = models.load_model(at)
-    model_id = getattr(found, "model_id", None) or getattr(model, "model_id", None)
-    return _Subject(model, version, model_id)
+    from headrace.models.download import locate_model
+    from headrace.models.uris import parse_model_uri
 
-
-def _version(uri: str) -> _Version | None:
-    """The registered version that a URI names; None: it names none.
-
-    Raises:
-        NotFound: There is no such version, alias or stage.
-    """
-    if not uri.startswith("models:/"):
-        return None
-    name, slash, suffix = uri.removeprefix("models:/").strip("/").partition("/")
-    client: Any = choice.client()
-    if slash and suffix.isdigit():
-        return _Version(name, suffix)
-    if slash:
-        stages = None if suffix.lower() == "latest" else [suffix]
-        versions = client.get_latest_versions(name, stages)
-        if not versions:
-            raise NotFound(f"Model '{name}' has no version for '{uri}'.")
-        newest = max(versions, key=lambda version: int(version.version))
-        return _Version(name, str(newest.version))
-    if "@" in name:
-        name, _, alias = name.rpartition("@")
-        return _Version(name, str(client.get_model_version_by_alias(name, alias).version))
-    return None
+    located = locate_model(uri, client=choice.client())
+    version, at = located.version, str(uri)
+    if version is not None:
+        path = parse_model_uri(uri).path
+        at = "/".join(part for part in ("models:", version.name, version.version, path) if part)
+    model = load_model(at)
+    return _Subject(model, version, located.model_id or getattr(model, "model_id", None))
 
 
 def _rows(data: Any, names: Sequence[Any] | None) -> Rows | None:
@@ -335,10 +308,10 @@ def _run() -> Iterator[ActiveRun]:
         yield made
 
 
-def _set_checks(version: _Version, result: Evaluation) -> None:
+def _set_checks(version: ModelVersion, result: Evaluation) -> None:
     """Write the checks to the version, those that failed first: a connection that breaks leaves no false pass."""
-    client: Any = choice.client()
+    client, key = choice.client(), (version.name, version.version)
     for check in sorted(result.checks.values(), key=lambda check: check.passed):
-        word = "passed" if check.passed else "failed"
-        client.set_model_version_tag(*version, CHECK_TAG + check.name, word)
-    client.set_model_version_tag(*version, RUN_TAG, result.run_id)
+        word = PASSED if check.passed else "failed"
+        client.set_model_version_tag(*key, CHECK_TAG + check.name, word)
+    client.set_model_version_tag(*key, RUN_TAG, result.run_id)
