@@ -16,11 +16,10 @@ import sys
 import time
 from pathlib import Path
 
-from headrace.models.evaluation import Threshold
-
 import headrace
 from digits.train import load
 from headrace.errors import GuardRefused
+from headrace.models.evaluation import Threshold
 
 ROOT = Path(__file__).parent.parent
 TRAIN = Path(__file__).parent / "digits" / "train.py"

@@ -18,6 +18,7 @@ from cryptography.fernet import Fernet
 from standardwebhooks import Webhook as Verifier
 
 from headrace.engine import Engine
+from support.api import Api
 from support.hook_target import Answer, HookTarget
 from support.mlflow_client import ENVIRONMENT
 from support.server import Server
@@ -166,15 +167,12 @@ def test_an_event_is_delivered_as_mlflow_delivers_it(
     running: Server, target: HookTarget, database_url: str, tmp_path: Path
 ) -> None:
     _client(_CREATE, running, target, tmp_path)
-    # The registry is not here yet; what it will write is written by hand.
     engine = Engine(database_url, artifact_root="file:///nowhere", compact=False)
-    engine.within(
-        lambda session: session.emit(
-            "model_version.alias.created",
-            "model_version/fraud/3",
-            {"name": "fraud", "version": "3", "alias": "champion"},
-        )
-    )
+    api = Api(engine)
+    api.create_registered_model(name="fraud")
+    for _ in range(3):
+        api.create_model_version(name="fraud", source="s3://bucket/model")
+    api.set_registered_model_alias(name="fraud", alias="champion", version="3")
     engine.close()
     (one,) = target.wait(1)
     _verify(one)

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.flavors import mlflow_predict
 
 import headrace
+from support.flavors import mlflow_predict
 
 HERE = Path(__file__).parent / "third_party"
 DOCS = Path(__file__).parents[2] / "docs" / "flavors.md"

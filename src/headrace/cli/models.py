@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from headrace.cli.model_aliases import alias, approve, guard, history
+from headrace.cli.model_evaluation import evaluate
 from headrace.cli.model_safety import scan, sign, verify
 from headrace.cli.model_store import client_option, opened_client
 from headrace.cli.outcome import FAILED
@@ -25,7 +26,7 @@ def models() -> None:
     """
 
 
-for _command in (alias, approve, guard, history, scan, sign, verify):
+for _command in (alias, approve, evaluate, guard, history, scan, sign, verify):
     models.add_command(_command)
 
 

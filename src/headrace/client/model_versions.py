@@ -31,7 +31,6 @@ class ModelVersionCalls(RegisteredModelCalls):
         run_link: str | None = None,
         description: str | None = None,
         await_creation_for: int | None = None,
-        local_model_path: str | None = None,
         model_id: str | None = None,
         *,
         digest: str | None = None,
@@ -48,7 +47,6 @@ class ModelVersionCalls(RegisteredModelCalls):
             run_link: Where people see the run.
             description: For people.
             await_creation_for: Ignored: a version is ready at once.
-            local_model_path: Ignored.
             model_id: The logged model that it is.
             digest: SHA-256 of the folder, 64 hexadecimal digits; never changed afterwards.
 
@@ -69,20 +67,53 @@ class ModelVersionCalls(RegisteredModelCalls):
         ).model_version
         return made
 
-    def copy_model_version(self, src_mv: ModelVersion, dst_name: str) -> ModelVersion:
+    def copy_model_version(self, src_model_uri: str | ModelVersion, dst_name: str) -> ModelVersion:
         """Copy a version to another model, which is made if there is none: its files, run, tags and
-        description, but not its checks, aliases and stage."""
+        description, but not its checks, aliases and stage.
+
+        Args:
+            src_model_uri: ``models:/<name>/<version>``, ``models:/<name>@<alias>``, or the version itself.
+            dst_name: The model that gets the copy.
+
+        Raises:
+            InvalidParameter: It names no version.
+        """
+        if isinstance(src_model_uri, ModelVersion):
+            source = src_model_uri
+        else:
+            source = self._version_at(src_model_uri)
         with contextlib.suppress(AlreadyExists):
             self.create_registered_model(dst_name)
         return self.create_model_version(
             dst_name,
-            f"models:/{src_mv.name}/{src_mv.version}",
-            run_id=src_mv.run_id,
-            tags=src_mv.tags,
-            run_link=src_mv.run_link,
-            description=src_mv.description,
-            model_id=src_mv.model_id,
-            digest=src_mv.digest,
+            f"models:/{source.name}/{source.version}",
+            run_id=source.run_id,
+            tags=source.tags,
+            run_link=source.run_link,
+            description=source.description,
+            model_id=source.model_id,
+            digest=source.digest,
+        )
+
+    def _version_at(self, uri: str) -> ModelVersion:
+        """The version that a ``models:/`` URI of a registered model names."""
+        scheme, _, path = uri.partition(":/")
+        if scheme == "models" and not path.startswith("/"):
+            name, slash, number = path.partition("/")
+            if slash and number.isdigit():
+                return self.get_model_version(name, number)
+            if slash and number.lower() == "latest":
+                return self.get_model_version_by_alias(name, "latest")
+            if slash and number and "/" not in number:
+                found = self.get_latest_versions(name, [number])
+                if not found:
+                    raise NotFound(f"No version of the model '{name}' is in stage {number}.")
+                return found[0]
+            name, at, alias = path.rpartition("@")
+            if at and name and alias and not slash:
+                return self.get_model_version_by_alias(name, alias)
+        raise InvalidParameter(
+            f"'{uri[:300]}' names no version: write models:/<name>/<version> or models:/<name>@<alias>."
         )
 
     def update_model_version(

@@ -67,8 +67,9 @@ def audit(
     if policy.strict != "always" and _needs_word(findings, policy) and _is_own(folder, found):
         types = frozenset(name for finding in findings for name in finding.types)
         return Permit(formats=frozenset(FORMATS) - policy.forbid, trusted=types)
+    needed = sorted({f.format for f in findings if f.format and f.format not in policy.formats})
     for finding in findings:
-        _check(finding, policy)
+        _check(finding, policy, needed)
     return Permit(
         formats=policy.formats - policy.forbid,
         trusted=frozenset(name for finding in findings for name in finding.types),
@@ -145,7 +146,7 @@ def _needs_word(findings: list[Finding], policy: Policy) -> bool:
     )
 
 
-def _check(finding: Finding, policy: Policy) -> None:
+def _check(finding: Finding, policy: Policy, needed: list[str]) -> None:
     if finding.never:
         raise PolicyViolation(
             f"'{finding.path}' is refused.{_seen(finding)} Nothing was opened, and no policy opens it; "
@@ -155,8 +156,8 @@ def _check(finding: Finding, policy: Policy) -> None:
         format = FORMATS[finding.format]
         raise PolicyViolation(
             f"'{finding.path}' is of the format {format.name}, which the loader's policy does not allow. {format.why}"
-            f"{_seen(finding)} Nothing was opened. If you trust who wrote the model, say allow=['{format.name}'], or put "
-            f'allow = ["{format.name}"] into your policy file; `headrace models scan` tells more.'
+            f"{_seen(finding)} Nothing was opened. If you trust who wrote the model, say allow={needed}, or put "
+            f"allow = {needed} into your policy file; `headrace models scan` tells more."
         )
     unknown = [name for name in finding.types if not policy.trusts(name)]
     if unknown:
@@ -168,7 +169,7 @@ def _check(finding: Finding, policy: Policy) -> None:
 
 
 def _seen(finding: Finding) -> str:
-    return f" It {'; it '.join(finding.reasons[:5])}." if finding.reasons else ""
+    return f" Seen: {'; '.join(finding.reasons[:5]).rstrip('.')}." if finding.reasons else ""
 
 
 def _listed(names: Iterable[str]) -> str:

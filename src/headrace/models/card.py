@@ -47,7 +47,7 @@ def render_card(client: Client, uri: str) -> str:
     if version is not None:
         lines += _section("Checks", _table(_checks(version.tags)))
         lines += _section(
-            "Lineage", _table(_lineage(client.get_lineage(version.name, version.version)))
+            "Lineage", _table(_lineage(client.lineage(version.name, version.version)))
         )
     lines += _section("Metrics", _table(sorted(facts.metrics.items())))
     lines += _section("Params", _table(sorted(facts.params.items())))

@@ -21,7 +21,9 @@ from typing import Any
 from headrace.errors import InvalidModel
 from headrace.models.magic import json_objects, read_json, saved_tensors_only
 
-_PLAIN = re.compile(r"(\.data/)?(archive_format|archive_version|version|byteorder|serialization_id)")
+_PLAIN = re.compile(
+    r"(\.data/)?(archive_format|archive_version|version|byteorder|serialization_id)"
+)
 _GRAPH = re.compile(r"models/[\w.-]+\.json")
 _CONFIG = re.compile(r"data/(weights|constants)/[\w.-]+_config\.json")
 _TENSOR = re.compile(r"data/(weights/weight|constants/tensor)_\d+")
@@ -47,13 +49,61 @@ _NEVER = ("from_file",)
 
 #: Functions of symbolic expressions, as sympy and torch print them.
 _FUNCTIONS = frozenset(
-    """
-    Symbol Integer Float Rational Add Mul Pow Mod Max Min Abs Eq Ne Lt Le Gt Ge Equality Unequality
-    StrictLessThan LessThan StrictGreaterThan GreaterThan And Or Not Piecewise ExprCondPair
-    FloorDiv CleanDiv CeilDiv CeilToInt FloorToInt IntTrueDiv FloatTrueDiv FloatPow ModularIndexing
-    PythonMod PowByNatural ToFloat TruncToInt TruncToFloat RoundToInt RoundDecimal Where Identity IsNonOverlappingAndDenseIndicator
-    Half One Zero NegativeOne BooleanTrue BooleanFalse
-    """.split()
+    [
+        "Symbol",
+        "Integer",
+        "Float",
+        "Rational",
+        "Add",
+        "Mul",
+        "Pow",
+        "Mod",
+        "Max",
+        "Min",
+        "Abs",
+        "Eq",
+        "Ne",
+        "Lt",
+        "Le",
+        "Gt",
+        "Ge",
+        "Equality",
+        "Unequality",
+        "StrictLessThan",
+        "LessThan",
+        "StrictGreaterThan",
+        "GreaterThan",
+        "And",
+        "Or",
+        "Not",
+        "Piecewise",
+        "ExprCondPair",
+        "FloorDiv",
+        "CleanDiv",
+        "CeilDiv",
+        "CeilToInt",
+        "FloorToInt",
+        "IntTrueDiv",
+        "FloatTrueDiv",
+        "FloatPow",
+        "ModularIndexing",
+        "PythonMod",
+        "PowByNatural",
+        "ToFloat",
+        "TruncToInt",
+        "TruncToFloat",
+        "RoundToInt",
+        "RoundDecimal",
+        "Where",
+        "Identity",
+        "IsNonOverlappingAndDenseIndicator",
+        "Half",
+        "One",
+        "Zero",
+        "NegativeOne",
+        "BooleanTrue",
+        "BooleanFalse",
+    ]
 )
 #: What guards call and read of inputs.
 _METHODS = frozenset({"size", "stride", "storage_offset", "shape", "dim", "numel", "isnan", "inf"})

@@ -2,9 +2,7 @@
 
 The result is what ``mlflow.models.infer_signature`` gives for the same data, with these deviations:
 
-- What has no type is an error that says so. MLflow logs a warning and takes "anything" instead, and the model
-  then has a signature that checks nothing. (Where MLflow itself means "anything", as for an empty list within a
-  value, it is the same here.)
+- An object of some class of one's own has no type. MLflow takes it for a string.
 - Frames of polars are taken; MLflow does not know them.
 - TypedDict and dataclasses are taken as type hints too.
 - No warning about integers that cannot be missing: enforcement says so where it happens.
@@ -16,6 +14,7 @@ import contextlib
 import dataclasses
 import datetime as dt
 import inspect
+import logging
 import sys
 import types
 import typing
@@ -43,6 +42,8 @@ from headrace.models.signature import (
 )
 from headrace.models.tensors import is_sparse
 from headrace.models.values import describe, is_null
+
+_log = logging.getLogger(__name__)
 
 _SCALARS: dict[type, DataType] = {
     bool: DataType.boolean,
@@ -76,6 +77,9 @@ def infer_signature(
 ) -> ModelSignature:
     """The signature of a model that takes and gives such data.
 
+    Data without a type, such as a tuple, may be anything: a signature that checks nothing. The log says why.
+    `infer_schema` raises instead.
+
     Args:
         model_input: A frame or a series of pandas, a frame of polars, an array, a dictionary of arrays, a sparse
             matrix, a list of dictionaries, a dictionary, a list of values, one value, a dataclass.
@@ -83,13 +87,25 @@ def infer_signature(
         params: Parameters of a prediction with their defaults.
 
     Raises:
-        InvalidParameter: Something in them has no type.
+        InvalidParameter: A parameter has no type, or the data are an object of pydantic.
     """
     return ModelSignature(
-        inputs=None if model_input is None else infer_schema(model_input),
-        outputs=None if model_output is None else infer_schema(model_output),
+        inputs=None if model_input is None else _or_anything(model_input, "inputs"),
+        outputs=None if model_output is None else _or_anything(model_output, "outputs"),
         params=infer_params(params) if params else None,
     )
+
+
+def _or_anything(data: Any, part: str) -> Schema:
+    if hasattr(type(data), "model_fields"):
+        return infer_schema(data)
+    try:
+        return infer_schema(data)
+    except InvalidParameter as error:
+        _log.warning(
+            "The signature's %s may be anything, nothing is checked: %s", part, error.message
+        )
+        return Schema([ColSpec(AnyType())])
 
 
 def infer_schema(data: Any) -> Schema:
@@ -328,7 +344,7 @@ def _param(name: str, value: Any) -> ParamSpec:
         dtype, shape = _param_type(value)
         return ParamSpec(name, dtype, value, shape)
     except InvalidParameter as error:
-        prefix = "" if name in error.message else f"Parameter {name!r}: "
+        prefix = "" if repr(name) in error.message else f"Parameter {name!r}: "
         raise InvalidParameter(f"{prefix}{error.message}") from None
 
 

@@ -20,7 +20,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
 
-from headrace.errors import InvalidModel, InvalidParameter
+from headrace.errors import InvalidModel, InvalidParameter, NotFound
 from headrace.models.audit import audit
 from headrace.models.enforcement import Enforcer, compile_signature
 from headrace.models.examples import load_example
@@ -145,6 +145,7 @@ def load_folder(
     folder: str | Path,
     *,
     as_: Literal["pyfunc", "native"] = "pyfunc",
+    flavor: str | None = None,
     policy: Policy | None = None,
     allow: Iterable[str] = (),
     digest: str | None = None,
@@ -155,6 +156,8 @@ def load_folder(
     Args:
         folder: Its folder. Trusted in nothing.
         as_: ``pyfunc``: a `PyFuncModel`. ``native``: the model as its library has it.
+        flavor: Which of its flavors opens it. Default: the one that python_function names, else the first that is
+            known here.
         policy: What may be opened; `headrace.models.policy` says what holds if none is given.
         allow: Formats that may be opened beside what holds anyhow, such as ``pickle``.
         digest: The folder's digest as recorded at registration.
@@ -168,24 +171,30 @@ def load_folder(
     if as_ not in ("pyfunc", "native"):
         raise InvalidParameter(f"as_ must be 'pyfunc' or 'native', got {as_!r}")
     rules = resolve(policy, allow)
+    if not Path(folder).is_dir():
+        raise NotFound(f"there is no model folder {folder}")
     with ExitStack() as stack:
         place = stack.enter_context(private(Path(folder)))
         mlmodel = MLModel.read(place)
-        flavor = _flavor_of(mlmodel, as_)
-        conf = _configured(section_of(mlmodel, flavor.name), model_config)
+        opener = _flavor_of(mlmodel, as_, flavor)
+        conf = _configured(section_of(mlmodel, opener.name), model_config)
         code = _code_of(place, conf)
         permit = audit(place, rules, digest=digest)
         if code is not None:
             _import_from(code)
-        raw = flavor.load(place, conf, permit)
+        raw = opener.load(place, conf, permit)
         if place != Path(folder).resolve():
             _keep(raw, stack.pop_all().close)
     if as_ == "native":
         return _native(raw)
-    return PyFuncModel(mlmodel, raw, flavor.predict(raw, conf), place)
+    return PyFuncModel(mlmodel, raw, opener.predict(raw, conf), place)
 
 
-def _flavor_of(mlmodel: MLModel, as_: str) -> Flavor:
+def _flavor_of(mlmodel: MLModel, as_: str, wanted: str | None) -> Flavor:
+    if wanted is not None and wanted not in mlmodel.flavors:
+        raise InvalidModel(
+            f"the model is not of the flavor '{wanted}': its flavors are {', '.join(mlmodel.flavors) or 'none'}"
+        )
     own = [name for name in mlmodel.flavors if name != PYTHON_FUNCTION]
     function = mlmodel.flavors.get(PYTHON_FUNCTION)
     if as_ == "pyfunc" and function is None:
@@ -193,6 +202,8 @@ def _flavor_of(mlmodel: MLModel, as_: str) -> Flavor:
             f"the model has no section python_function in MLmodel, so it does not predict as one:"
             f" load it as_='native'. Its flavors are: {', '.join(own) or 'none'}"
         )
+    if wanted is not None:
+        return flavor_named(wanted)
     if not own and function is not None:
         return flavor_named(PYTHON_FUNCTION)
     known = [name for name in own if name in flavor_names()]

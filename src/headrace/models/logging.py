@@ -21,7 +21,7 @@ from headrace.entities import LoggedModelOutput
 from headrace.errors import AlreadyExists, HeadraceError
 from headrace.models import produced
 from headrace.models.download import upload_model
-from headrace.models.hashing import folder_digest
+from headrace.models.hashing import folder_digest as folder_digest
 from headrace.models.mlmodel import FILE_NAME, MLModel
 
 if TYPE_CHECKING:

@@ -95,7 +95,9 @@ def tensors_only(pickled: bytes) -> bool:
 def saved_tensors_only(source: Path | bytes) -> bool:
     """Whether an archive of torch.save holds tensors and nothing else."""
     try:
-        with zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source) as archive:
+        with zipfile.ZipFile(
+            io.BytesIO(source) if isinstance(source, bytes) else source
+        ) as archive:
             pickles = [each for each in archive.infolist() if each.filename.endswith(".pkl")]
             if len(pickles) != 1 or pickles[0].file_size > MAX_PICKLE:
                 return False
@@ -112,7 +114,9 @@ def read_json(source: Path | bytes, name: str) -> Any:
     """
     size = source.stat().st_size if isinstance(source, Path) else len(source)
     if size > MAX_JSON:
-        raise InvalidModel(f"'{name}' has {size} bytes; a model's description has at most {MAX_JSON}.")
+        raise InvalidModel(
+            f"'{name}' has {size} bytes; a model's description has at most {MAX_JSON}."
+        )
     try:
         return json.loads(source.read_bytes() if isinstance(source, Path) else source)
     except (ValueError, RecursionError):

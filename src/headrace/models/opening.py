@@ -57,7 +57,9 @@ def trusted_class(name: str, permit: Permit) -> type:
         InvalidModel: There is no such class.
     """
     if name not in permit.trusted:
-        raise PolicyViolation(f"The model asks for the type '{name}', which the loader does not trust.")
+        raise PolicyViolation(
+            f"The model asks for the type '{name}', which the loader does not trust."
+        )
     module, _, attribute = name.rpartition(".")
     try:
         found = getattr(importlib.import_module(module), attribute)

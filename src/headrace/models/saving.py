@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from headrace.errors import AlreadyExists, InvalidParameter
-from headrace.models.inspection.inspector import inspect_files
 from headrace.models.copying import copy_tree
 from headrace.models.enforcement import compile_signature
 from headrace.models.environment import write_environment
@@ -21,6 +20,7 @@ from headrace.models.flavor import Flavor, Permit, Saved
 from headrace.models.formats import FORMATS
 from headrace.models.hashing import folder_digest
 from headrace.models.inference import infer_from_hints, infer_signature
+from headrace.models.inspection.inspector import inspect_files
 from headrace.models.mlmodel import MLModel
 from headrace.models.produced import remember
 from headrace.models.signature import ModelSignature

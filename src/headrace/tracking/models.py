@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from headrace.errors import InvalidParameter, Unavailable
 from headrace.tracking.active import active_run
 from headrace.tracking.choice import choice, experiment_id
+from headrace.tracking.logged_models import note_logged_model
 
 if TYPE_CHECKING:
     from headrace.entities import ModelVersion
@@ -82,7 +83,7 @@ def log_model(
             found = client.get_run(run_id)
             experiment = found.info.experiment_id
             params = {**found.data.params, **(params or {})}
-        return models.log_model(
+        info = models.log_model(
             client,
             make,
             name,
@@ -95,6 +96,9 @@ def log_model(
             step=step,
             registered_model_name=registered_model_name,
         )
+        if info.model_id:
+            note_logged_model(info.model_id)
+        return info
     except Unavailable as error:
         if run_id is None:
             raise
@@ -150,14 +154,14 @@ def load_model(
     """
     from headrace.models.download import fetch_model
     from headrace.models.loading import load_folder
-    from headrace.models.policy import resolve
 
     fetched = fetch_model(str(model_uri), client=choice.client(), dst_path=dst_path)
     return load_folder(
         fetched.folder,
         as_=as_,
         flavor=flavor,
-        policy=resolve(policy, allow),
+        policy=policy,
+        allow=allow,
         digest=fetched.digest,
         model_config=model_config,
     )
@@ -223,7 +227,7 @@ class Face:
             raise InvalidParameter(
                 f"save_model needs a path: the folder to save {self._keyword} in."
             )
-        return save_model(model, path, flavor=self._flavor, **saving)
+        return save_model(model, Path(path), flavor=self._flavor, **saving)
 
     def log_model(
         self, model: Any = None, artifact_path: str | None = None, **logging: Any

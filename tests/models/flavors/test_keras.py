@@ -13,6 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+
+from headrace.errors import InvalidModel, InvalidParameter, PolicyViolation
+from headrace.models.find import find_flavor
+from headrace.models.flavor import Permit
+from headrace.models.flavors.keras import FLAVOR
+from headrace.models.policy import SAFE
 from support.flavors import (
     formats,
     load,
@@ -23,12 +29,6 @@ from support.flavors import (
     save,
     section,
 )
-
-from headrace.errors import InvalidModel, InvalidParameter, PolicyViolation
-from headrace.models.find import find_flavor
-from headrace.models.flavor import Permit
-from headrace.models.flavors.keras import FLAVOR
-from headrace.models.policy import SAFE
 
 pytest.importorskip("torch")
 # Keras' own variables, read by NumPy 2: theirs to mend.
@@ -110,7 +110,9 @@ def test_a_lambda_layer_needs_a_word_from_the_loader(
         assert np.array_equal(predict(FLAVOR, folder, ROWS, allow=["keras-code"]), ROWS + 1)
 
 
-def test_a_layer_of_ones_own_is_built_for_a_loader_who_trusts_it(keras: Any, tmp_path: Path) -> None:
+def test_a_layer_of_ones_own_is_built_for_a_loader_who_trusts_it(
+    keras: Any, tmp_path: Path
+) -> None:
     own = doubled_layer(keras)
     save(FLAVOR, keras.Sequential([keras.Input((4,)), own()]), tmp_path / "m")
     assert formats(FLAVOR, tmp_path / "m") == {"keras-code"}
@@ -159,7 +161,11 @@ def changed(source: Path, folder: Path, change: Callable[[dict[str, Any]], Any])
         {"module": "keras.src.utils.torch_utils", "class_name": "TorchModuleWrapper", "config": {}},
         {"module": "keras.layers", "class_name": "TorchModuleWrapper", "config": {}},
         {"module": "keras.layers", "class_name": "TFSMLayer", "config": {"filepath": "/x"}},
-        {"module": "keras.layers", "class_name": "StringLookup", "config": {"vocabulary": "/etc/x"}},
+        {
+            "module": "keras.layers",
+            "class_name": "StringLookup",
+            "config": {"vocabulary": "/etc/x"},
+        },
         {"class_name": "__lambda__", "config": {"code": ""}},
         {"class_name": "Lambda", "config": {}},
         {"module": ["os"], "class_name": "system", "config": {}},

@@ -9,6 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+
+from headrace.errors import InvalidModel, InvalidParameter, PolicyViolation
+from headrace.models.find import find_flavor
+from headrace.models.flavors.lightgbm import FLAVOR
 from support.flavors import (
     formats,
     load,
@@ -19,10 +23,6 @@ from support.flavors import (
     save,
     section,
 )
-
-from headrace.errors import InvalidModel, InvalidParameter, PolicyViolation
-from headrace.models.find import find_flavor
-from headrace.models.flavors.lightgbm import FLAVOR
 
 lightgbm = pytest.importorskip("lightgbm")
 FRAME = pd.DataFrame({"a": np.arange(60) % 7.0, "b": np.arange(60) % 5.0})

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from support.flavors import _mlflow, mlflow_predict
 
 from headrace import models
 from headrace.errors import InvalidModel, InvalidParameter, PolicyViolation
 from headrace.models import load_folder, save_model
 from headrace.models.mlmodel import MLModel
+from support.flavors import _mlflow, mlflow_predict
 
 FRAME = pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]})
 

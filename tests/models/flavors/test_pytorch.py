@@ -14,6 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+
+from headrace.errors import InvalidModel, InvalidParameter, PolicyViolation
+from headrace.models.find import find_flavor
+from headrace.models.flavors.pytorch import FLAVOR
 from support.flavors import (
     formats,
     load,
@@ -24,10 +28,6 @@ from support.flavors import (
     save,
     section,
 )
-
-from headrace.errors import InvalidModel, InvalidParameter, PolicyViolation
-from headrace.models.find import find_flavor
-from headrace.models.flavors.pytorch import FLAVOR
 
 torch = pytest.importorskip("torch")
 ROWS = np.arange(12, dtype=np.float32).reshape(4, 3) / 7

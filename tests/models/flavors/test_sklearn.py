@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from support.flavors import mlflow_load, mlflow_predict, mlflow_save
 
 from headrace.errors import InvalidModel, InvalidParameter, PolicyViolation
 from headrace.models import load_folder, save_model
 from headrace.models.mlmodel import MLModel
 from headrace.models.policy import Policy
+from support.flavors import mlflow_load, mlflow_predict, mlflow_save
 
 linear_model = pytest.importorskip("sklearn.linear_model")
 tree = pytest.importorskip("sklearn.tree")

@@ -13,6 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+
+from headrace.errors import InvalidModel, InvalidParameter, PolicyViolation
+from headrace.models.find import find_flavor
+from headrace.models.flavor import Permit
+from headrace.models.flavors.transformers import FLAVOR
+from headrace.models.mlmodel import MLModel
+from headrace.models.policy import SAFE
 from support.flavors import (
     formats,
     load,
@@ -23,13 +30,6 @@ from support.flavors import (
     save,
     section,
 )
-
-from headrace.errors import InvalidModel, InvalidParameter, PolicyViolation
-from headrace.models.find import find_flavor
-from headrace.models.flavor import Permit
-from headrace.models.flavors.transformers import FLAVOR
-from headrace.models.mlmodel import MLModel
-from headrace.models.policy import SAFE
 
 torch = pytest.importorskip("torch")
 TEXTS = ["the cat sat", "a dog ran on the mat"]
@@ -257,9 +257,7 @@ def test_pickled_weights_are_opened_at_a_word_and_as_tensors_only(
     (copy / "model" / "model.safetensors").unlink()
     with pytest.raises(InvalidModel, match="safetensors"):
         load(FLAVOR, copy)
-    torch.save(
-        models["text-classification"].state_dict(), copy / "model" / "pytorch_model.bin"
-    )
+    torch.save(models["text-classification"].state_dict(), copy / "model" / "pytorch_model.bin")
     with pytest.raises(PolicyViolation, match="torch-pickle"):
         load(FLAVOR, copy)
     assert same(predict(FLAVOR, copy, TEXTS, allow=["torch-pickle"]), expected)

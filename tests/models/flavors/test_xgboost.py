@@ -9,6 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+
+from headrace.errors import InvalidModel, InvalidParameter, PolicyViolation
+from headrace.models.find import find_flavor
+from headrace.models.flavor import Permit
+from headrace.models.flavors.xgboost import FLAVOR
+from headrace.models.policy import SAFE
 from support.flavors import (
     formats,
     load,
@@ -19,12 +25,6 @@ from support.flavors import (
     save,
     section,
 )
-
-from headrace.errors import InvalidModel, InvalidParameter, PolicyViolation
-from headrace.models.find import find_flavor
-from headrace.models.flavor import Permit
-from headrace.models.flavors.xgboost import FLAVOR
-from headrace.models.policy import SAFE
 
 xgboost = pytest.importorskip("xgboost")
 FRAME = pd.DataFrame({"a": np.arange(60) % 7.0, "b": np.arange(60) % 5.0})

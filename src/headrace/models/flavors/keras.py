@@ -149,7 +149,9 @@ class Keras:
 
 def _file(folder: Path, conf: Mapping[str, Any]) -> Path:
     if conf.get("save_exported_model"):
-        raise InvalidModel("The model is TensorFlow's SavedModel, which is not opened: it is a program.")
+        raise InvalidModel(
+            "The model is TensorFlow's SavedModel, which is not opened: it is a program."
+        )
     name = conf.get("data", "model")
     key = "flavors.keras.data"
     if inside(folder, name, key=key, must_exist=False).is_dir():
@@ -167,7 +169,9 @@ def _config(path: Path) -> Any:
         with zipfile.ZipFile(path) as archive:
             found = archive.getinfo("config.json")
             if found.file_size > _MAX_JSON:
-                raise InvalidModel(f"config.json in '{path.name}' is too large: {found.file_size} bytes.")
+                raise InvalidModel(
+                    f"config.json in '{path.name}' is too large: {found.file_size} bytes."
+                )
             return read_json(archive.read(found), f"config.json in {path.name}")
     except (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError, OSError):
         raise unknown(path, "an archive of Keras 3") from None
@@ -227,7 +231,9 @@ def _keras(conf: Mapping[str, Any]) -> Any:
     try:
         import keras
     except ImportError as problem:
-        raise InvalidModel(f"Keras cannot be imported, {problem}; the model is of the backend {chosen}.") from None
+        raise InvalidModel(
+            f"Keras cannot be imported, {problem}; the model is of the backend {chosen}."
+        ) from None
     finally:
         if choose:
             os.environ.pop("KERAS_BACKEND", None)

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from headrace.errors import InvalidModel, InvalidParameter, PolicyViolation
-from headrace.models.magic import head, is_pickle, unknown, zip_members
 from headrace.models.flavor import Permit, Predict, Saved
+from headrace.models.magic import head, is_pickle, unknown, zip_members
 from headrace.models.opening import accepted, require
 from headrace.models.options import Options
 from headrace.models.paths import inside
 from headrace.models.pickling import cloudpickled
+
 _BOOSTER = "lightgbm.basic.Booster"
 _FORMATS = ("skops", "cloudpickle", "pickle")
 
@@ -149,7 +150,9 @@ def _load_skops(path: Path, permit: Permit) -> Any:
         if not untrusted:
             return skops.io.load(path, trusted=sorted(trusted))
     except ImportError as problem:
-        raise InvalidModel(f"'{path.name}' needs a module that is not installed: {problem}.") from None
+        raise InvalidModel(
+            f"'{path.name}' needs a module that is not installed: {problem}."
+        ) from None
     except Exception as problem:
         raise InvalidModel(f"'{path.name}' cannot be read by skops: {problem!r}.") from problem
     raise PolicyViolation(

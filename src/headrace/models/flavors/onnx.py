@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from headrace.errors import InvalidModel, InvalidParameter, PolicyViolation
-from headrace.models.magic import head, is_pickle, unknown
 from headrace.models.flavor import Permit, Predict, Saved
+from headrace.models.magic import head, is_pickle, unknown
 from headrace.models.opening import require
 from headrace.models.options import Options
 from headrace.models.paths import inside
+
 _log = logging.getLogger(__name__)
 
 _DATA = "model.onnx"

@@ -119,7 +119,9 @@ class PyTorch:
         except (PolicyViolation, InvalidModel):
             raise
         except ImportError as problem:
-            raise InvalidModel(f"'{path.name}' needs a module that is not installed: {problem}.") from None
+            raise InvalidModel(
+                f"'{path.name}' needs a module that is not installed: {problem}."
+            ) from None
         except Exception as problem:
             raise InvalidModel(f"torch cannot open '{path.name}': {problem}") from problem
         return model.eval() if isinstance(model, torch.nn.Module) else model
@@ -129,7 +131,9 @@ class PyTorch:
         import torch
 
         if not callable(model):
-            raise InvalidModel("A dict of weights does not predict; load it natively, into its module.")
+            raise InvalidModel(
+                "A dict of weights does not predict; load it natively, into its module."
+            )
 
         def predict(data: Any, params: Mapping[str, Any] | None) -> Any:
             arguments, named = _arguments(model, data)
@@ -195,7 +199,9 @@ def _save_state(state: Mapping[str, Any], path: Path) -> None:
     from safetensors.torch import save_file
 
     # Tensors that share memory are written each for itself: safetensors has no other way.
-    save_file({name: each.detach().cpu().clone().contiguous() for name, each in state.items()}, path)
+    save_file(
+        {name: each.detach().cpu().clone().contiguous() for name, each in state.items()}, path
+    )
 
 
 def _save_pickled(model: Any, form: str, data: Path) -> None:
@@ -203,7 +209,9 @@ def _save_pickled(model: Any, form: str, data: Path) -> None:
 
     scripted = isinstance(model, torch.jit.ScriptModule)
     if form == "torchscript" and not scripted:
-        raise InvalidParameter("Only what torch.jit has scripted or traced is saved as torchscript.")
+        raise InvalidParameter(
+            "Only what torch.jit has scripted or traced is saved as torchscript."
+        )
     (data / "pickle_module_info.txt").write_text("pickle")
     if scripted:
         model.save(str(data / _PICKLED))

@@ -88,7 +88,9 @@ class Transformers:
         whole = read.get("save_pretrained", True)
         read.done()
         if not whole:
-            raise InvalidParameter("save_pretrained=False leaves the weights on a hub; a model's folder has to hold them.")
+            raise InvalidParameter(
+                "save_pretrained=False leaves the weights on a hub; a model's folder has to hold them."
+            )
         parts, pipeline = _parts(model, task)
         net = parts.pop("model")
         net.save_pretrained(folder / _MODEL)
@@ -134,7 +136,9 @@ class Transformers:
         tensors = any(file.suffix == ".safetensors" for file in files)
         with _quiet():
             try:
-                model = _class(conf.get("pipeline_model_type"), _model_base(), path, remote).from_pretrained(
+                model = _class(
+                    conf.get("pipeline_model_type"), _model_base(), path, remote
+                ).from_pretrained(
                     str(path),
                     local_files_only=True,
                     trust_remote_code=remote,
@@ -146,7 +150,9 @@ class Transformers:
                 }
                 loaded = _assembled(model, components, conf)
             except (OSError, ValueError, KeyError, ImportError, TypeError, RuntimeError) as problem:
-                raise InvalidModel(f"Transformers cannot open '{path.name}': {problem}") from problem
+                raise InvalidModel(
+                    f"Transformers cannot open '{path.name}': {problem}"
+                ) from problem
         # Where MLflow keeps the text that goes around prompts: it belongs to predicting.
         metadata = MLModel.read(folder).metadata or {}
         if not isinstance(loaded, dict):
@@ -190,7 +196,9 @@ def _parts(model: Any, task: str | None) -> tuple[dict[str, Any], Any]:
         with _quiet():
             pipeline = transformers.pipeline(task or _task_of(parts["model"]), **parts)
     except Exception as problem:
-        raise InvalidParameter(f"The parts make no pipeline: {problem}. Say which task.") from problem
+        raise InvalidParameter(
+            f"The parts make no pipeline: {problem}. Say which task."
+        ) from problem
     return parts, pipeline
 
 
@@ -204,7 +212,9 @@ def _task_of(model: Any) -> str:
 
 def _model_path(folder: Path, conf: Mapping[str, Any]) -> Path:
     # "pipeline" is MLflow's of before 2.4.
-    return inside(folder, conf.get("model_binary", "pipeline"), key="flavors.transformers.model_binary")
+    return inside(
+        folder, conf.get("model_binary", "pipeline"), key="flavors.transformers.model_binary"
+    )
 
 
 def _files(folder: Path, conf: Mapping[str, Any]) -> list[Path]:
@@ -262,7 +272,9 @@ def _class(name: Any, base: type, path: Path, remote: bool) -> Any:
         for auto, where in mapped.items():
             if str(where).rsplit(".", 1)[-1] == name and auto.startswith("Auto"):
                 return getattr(transformers, auto)
-    raise InvalidModel(f"Transformers {transformers.__version__} has no '{name}' that is a {base.__name__}.")
+    raise InvalidModel(
+        f"Transformers {transformers.__version__} has no '{name}' that is a {base.__name__}."
+    )
 
 
 def _component_names(conf: Mapping[str, Any]) -> list[str]:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from headrace.errors import InvalidModel, InvalidParameter, PolicyViolation
-from headrace.models.magic import head, is_pickle, unknown
 from headrace.models.flavor import Permit, Predict, Saved
+from headrace.models.magic import head, is_pickle, unknown
 from headrace.models.opening import accepted, require, trusted_class
 from headrace.models.options import Options
 from headrace.models.paths import inside

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
+import os
+import struct
 import tarfile
 import tempfile
 import zipfile
@@ -45,6 +48,7 @@ MOST_MEMBERS = 100_000
 _FREE = 64 << 20
 _MOST_RATIO = 200
 _IN_MEMORY = 8 << 20
+_LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 
 
 class Bomb(ValueError):
@@ -126,7 +130,7 @@ def _pieces(stream: BinaryIO, head: bytes) -> Iterator[bytes]:
         return
     opener = next(opener for magic, opener in _COMPRESSED.items() if head.startswith(magic))
     with opener(stream, "rb") as source:
-        while part := source.read(1 << 20):
+        while part := source.read1(1 << 20):  # what comes out before an error counts
             yield part
 
 
@@ -229,6 +233,51 @@ def member_head(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) ->
     for piece in member_pieces(archive, member):
         return piece[:most]
     return b""
+
+
+def stored(stream: BinaryIO, member: zipfile.ZipInfo) -> BinaryIO | None:
+    """A member that is not compressed, as it lies in its archive; None when it is.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    if member.compress_type != zipfile.ZIP_STORED:
+        return None
+    stream.seek(member.header_offset)
+    header = stream.read(_LOCAL_HEADER.size)
+    if len(header) < _LOCAL_HEADER.size or not header.startswith(ZIP[0]):
+        raise ValueError("it has no header")
+    *_, name, extra = _LOCAL_HEADER.unpack(header)
+    start = member.header_offset + _LOCAL_HEADER.size + name + extra
+    return cast(BinaryIO, io.BufferedReader(_Window(stream, start, member.file_size)))
+
+
+class _Window(io.RawIOBase):
+    """A part of a stream, as a stream."""
+
+    def __init__(self, stream: BinaryIO, start: int, size: int) -> None:
+        self._stream = stream
+        self._start = start
+        self._size = size
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        self._stream.seek(self._start + self._at)
+        part = self._stream.read(max(0, min(len(buffer), self._size - self._at)))
+        buffer[: len(part)] = part
+        self._at += len(part)
+        return len(part)
 
 
 def tar_members(stream: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 
 from headrace.models import strict_yaml
 from headrace.models.find import flavor_packages
-from headrace.models.inspection import texts
+from headrace.models.inspection import keras_config, texts
 from headrace.models.inspection.findings import Finding
 from headrace.models.inspection.numeric import leads_out
 
@@ -29,8 +29,8 @@ class Documents:
     def __init__(self, findings: list[Finding]) -> None:
         self._findings = findings
 
-    def look_at(self, path: str, stream: BinaryIO, head: bytes, size: int) -> None:
-        """Look at a file that is nothing but text or numbers."""
+    def look_at(self, path: str, stream: BinaryIO, head: bytes, size: int) -> bool:
+        """Look at a file that is nothing but text or numbers. Whether it is one that is known."""
         name = path.rsplit("/", 1)[-1].rsplit("!", 1)[-1]
         if name == "MLmodel":
             self._mlmodel(path, stream.read(strict_yaml.MAX_BYTES + 1))
@@ -48,8 +48,9 @@ class Documents:
             self._json(path, stream, head, size)
         elif head.startswith((b"tree\nversion=", b"tree\r\nversion=")):
             self._add(path, "lightgbm")
-        elif head[:1] == b"{" or b"learner" in head[:64]:
-            self._add(path, "xgboost")
+        else:
+            return False
+        return True
 
     def _json(self, path: str, stream: BinaryIO, head: bytes, size: int) -> None:
         if b'"learner"' in head[:200] or b"learner" in head[:32]:
@@ -64,10 +65,22 @@ class Documents:
             return
         try:
             problems = texts.config_problems(document)
+            code, dangerous = (
+                keras_config.judge(document) if b'"class_name"' in document else ([], [])
+            )
         except ValueError:
             return
         if problems:
             self._findings.append(Finding(path=path, format="python", reasons=tuple(problems)))
+        if code or dangerous:
+            self._findings.append(
+                Finding(
+                    path=path,
+                    format="keras-code",
+                    reasons=tuple((dangerous + code)[:20]),
+                    dangerous=bool(dangerous),
+                )
+            )
 
     def _environment(self, path: str, content: bytes) -> None:
         try:

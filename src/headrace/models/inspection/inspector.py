@@ -30,6 +30,7 @@ from headrace.models.inspection.pickles import (
     begins_pickle,
     follow,
     looks_pickled,
+    may_be_pickle,
 )
 from headrace.models.structure import Entry, open_plain
 
@@ -40,7 +41,8 @@ _MOST_DOCUMENT = 64 << 20
 _PICKLE_NAMES = (
     ".pkl", ".pickle", ".pck", ".pcl", ".joblib", ".dill", ".cloudpickle", ".p", ".pt", ".pth", ".ckpt",
 )  # fmt: skip
-_KERAS_PARTS = frozenset(("config.json", "metadata.json", "model.weights.h5", "model.weights.npz"))
+#: Members that make an archive what it is, and are looked at as that.
+_LOOKED = frozenset(("schema.json", "config.json"))
 
 
 def inspect_files(folder: Path, files: Iterable[Entry]) -> list[Finding]:
@@ -95,10 +97,11 @@ class Inspector:
             self._zip(path, stream, size, depth)
             if head.startswith(archives.ZIP):
                 return
-            # Something else to whoever reads from the beginning.
-            self._note(
-                path, "is an archive to some readers and something else to others", never=True
-            )
+            # Something else to whoever reads from the beginning. Only in a tar archive can one lie by chance.
+            if not archives.is_tar(head):
+                self._note(
+                    path, "is an archive to some readers and something else to others", never=True
+                )
             stream.seek(0)
         for magic, name in archives.OPAQUE.items():
             if head.startswith(magic):
@@ -122,8 +125,10 @@ class Inspector:
             self._safetensors(path, stream, size)
         elif path.lower().endswith(".onnx") or numeric.looks_like_onnx(head):
             self._onnx(path, stream, size)
-        else:
-            Documents(self.findings).look_at(path, stream, head, size)
+        elif not Documents(self.findings).look_at(path, stream, head, size) and b"\0" in head:
+            # Whatever its name: a model of ONNX in another order than it is written in.
+            stream.seek(0)
+            self._onnx(path, stream, size)
 
     # Formats
 
@@ -174,7 +179,7 @@ class Inspector:
             return
         for problem in problems:
             self._never(path, problem, format="onnx")
-        if not problems:
+        if (used and not problems) or path.lower().endswith(".onnx"):
             reasons = (f"takes numbers from {', '.join(used[:5])}",) if used else ()
             self.findings.append(Finding(path=path, format="onnx", reasons=reasons))
 
@@ -219,44 +224,41 @@ class Inspector:
             if any("come out of" in problem or "members" in problem for problem in problems):
                 return
             kind = _kind_of(archive.namelist())
-            looked: set[str] = set()
             if kind == "skops":
-                looked = self._skops(path, stream, archive)
+                self._skops(path, stream, archive)
             elif kind == "keras":
-                looked = self._keras(path, archive)
+                self._keras(path, archive)
             elif kind == "torch-export":
                 self._exported(path, archive)
             elif kind == "torchscript":
                 self._add(path, "torchscript", "holds a program")
-            self._members(path, archive, kind, looked, depth)
+            self._members(path, stream, archive, kind, depth)
 
     def _members(
-        self, path: str, archive: zipfile.ZipFile, kind: str | None, looked: set[str], depth: int
+        self, path: str, stream: BinaryIO, archive: zipfile.ZipFile, kind: str | None, depth: int
     ) -> None:
         for member in archive.infolist():
-            if member.is_dir() or member.filename in looked:
+            if member.is_dir() or (kind in ("skops", "keras") and member.filename in _LOOKED):
                 continue
             name = f"{path}!{member.filename}"
+            before = len(self.findings)
             try:
-                inner = self._member(archive, member)
+                inner = archives.stored(stream, member) or self._unpacked_member(archive, member)
+                if inner is not None:
+                    with inner:
+                        self.look_at(name, inner, member.file_size, depth + 1)
             except archives.Bomb:
                 raise
             except ValueError as error:
                 self._never(name, f"is damaged, which some readers ignore: {error}")
-                continue
-            if inner is None:
-                continue
-            with inner:
-                before = len(self.findings)
-                self.look_at(name, inner, member.file_size, depth + 1)
-                self.findings[before:] = [
-                    _in_archive(finding, kind)
-                    for finding in self.findings[before:]
-                    if _tells(finding)
-                ]
+            self.findings[before:] = [
+                _in_archive(finding, kind) for finding in self.findings[before:] if _tells(finding)
+            ]
 
-    def _member(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> BinaryIO | None:
-        """A member to look at; None when it holds numbers only, as most of a model's bytes do.
+    def _unpacked_member(
+        self, archive: zipfile.ZipFile, member: zipfile.ZipInfo
+    ) -> BinaryIO | None:
+        """A compressed member to look at; None when it holds numbers only, as most of a model's bytes do.
 
         Raises:
             ValueError: It is damaged.
@@ -266,7 +268,7 @@ class Inspector:
             return None
         return archives.spooled(archives.member_pieces(archive, member), self._budget)
 
-    def _skops(self, path: str, stream: BinaryIO, archive: zipfile.ZipFile) -> set[str]:
+    def _skops(self, path: str, stream: BinaryIO, archive: zipfile.ZipFile) -> None:
         try:
             schema = self._document(archive, "schema.json")
             stream.seek(0)
@@ -275,7 +277,7 @@ class Inspector:
             raise
         except ValueError as error:
             self._never(path, f"is no file of skops: {error}")
-            return set()
+            return
         reasons = [f"asks for {name}, which runs what it is given" for name in dangerous[:20]]
         self.findings.append(
             Finding(
@@ -286,17 +288,15 @@ class Inspector:
                 dangerous=bool(dangerous),
             )
         )
-        return {"schema.json"}
 
-    def _keras(self, path: str, archive: zipfile.ZipFile) -> set[str]:
-        looked = {"config.json", "metadata.json"}
+    def _keras(self, path: str, archive: zipfile.ZipFile) -> None:
         try:
             code, dangerous = keras_config.judge(self._document(archive, "config.json"))
         except archives.Bomb:
             raise
         except (ValueError, KeyError) as error:
             self._never(path, f"is no file of Keras: {error}")
-            return looked
+            return
         if code or dangerous:
             self.findings.append(
                 Finding(
@@ -308,7 +308,6 @@ class Inspector:
             )
         else:
             self._add(path, "keras")
-        return looked
 
     def _exported(self, path: str, archive: zipfile.ZipFile) -> None:
         problems: list[str] = []
@@ -378,7 +377,7 @@ def _kind_of(names: list[str]) -> str | None:
     if "schema.json" in names:
         return "skops"
     bases = {name.rsplit("/", 1)[-1] for name in names}
-    if "config.json" in names and _KERAS_PARTS & (set(names) - {"config.json"}):
+    if "config.json" in names:
         return "keras"
     if "archive_format" in bases or "serialized_exported_program.json" in bases:
         return "torch-export"
@@ -398,7 +397,7 @@ def _is_worth_it(name: str, head: bytes) -> bool:
         or archives.is_tar(head)
         or name.lower().endswith((*_PICKLE_NAMES, ".json", ".h5", ".hdf5", ".onnx"))
         or texts.is_code(name, head)
-        or begins_pickle(BytesIO(head))
+        or may_be_pickle(head)
         or zipfile.is_zipfile(BytesIO(head))
     )
 

@@ -28,11 +28,11 @@ _FUNCTIONS = frozenset(
 )  # fmt: skip
 #: Layers that run what is not Keras'.
 _RUNNERS = {
-    "Lambda": "a Lambda layer runs Python code that the file brings",
-    "TFSMLayer": "a TFSMLayer loads and runs a program from a path of the file's choice",
-    "TorchModuleWrapper": "a TorchModuleWrapper unpickles what the file brings",
-    "JaxLayer": "a JaxLayer runs a function that the file names",
-    "FlaxLayer": "a FlaxLayer runs a module that the file names",
+    "Lambda": "has a Lambda layer, which runs Python code that the file brings",
+    "TFSMLayer": "has a TFSMLayer, which loads and runs a program from a path of the file's choice",
+    "TorchModuleWrapper": "has a TorchModuleWrapper, which unpickles what the file brings",
+    "JaxLayer": "has a JaxLayer, which runs a function that the file names",
+    "FlaxLayer": "has a FlaxLayer, which runs a module that the file names",
 }
 _PLAIN = frozenset((("builtins", "slice"), ("builtins", "ellipsis")))
 _MODULE = re.compile(r"keras(?:\.src)?(?:\.[A-Za-z_]\w*)*")
@@ -58,9 +58,9 @@ def judge(config: bytes) -> tuple[list[str], list[str]]:
 def _judge_object(node: dict[str, Any], code: list[str], dangerous: list[str]) -> None:
     name, module, config = node.get("class_name"), node.get("module"), node.get("config")
     if name == "__lambda__" or "lambda" in (node.get("function_type"), node.get("lambda_type")):
-        dangerous.append("it holds the bytecode of a function")
+        dangerous.append("holds the bytecode of a function")
     if isinstance(node.get("vocabulary"), str):
-        dangerous.append(f"it reads a vocabulary from the path '{node['vocabulary'][:200]}'")
+        dangerous.append(f"reads a vocabulary from the path '{node['vocabulary'][:200]}'")
     if not isinstance(name, str):
         return
     if name in _RUNNERS:
@@ -69,21 +69,21 @@ def _judge_object(node: dict[str, Any], code: list[str], dangerous: list[str]) -
         _judge_function(config, module, code, dangerous)
     elif module is None:
         if ">" in name or node.get("registered_name") not in (None, name):
-            code.append(f"it needs a class of yours: {node.get('registered_name') or name}")
+            code.append(f"needs a class of yours: {node.get('registered_name') or name}")
     elif not _is_part(module) and (module, name) not in _PLAIN:
-        code.append(f"it imports {module}.{name}")
+        code.append(f"imports {module}.{name}")
         if is_dangerous(f"{module}.{name}") or not node.get("registered_name"):
-            dangerous.append(f"it imports {module}.{name}, which no layer is")
+            dangerous.append(f"imports {module}.{name}, which no layer is")
 
 
 def _judge_function(name: Any, module: Any, code: list[str], dangerous: list[str]) -> None:
     if is_dangerous(f"builtins.{name}"):
-        dangerous.append(f"it calls {name}")
+        dangerous.append(f"calls {name}")
     elif module == "builtins" or module is None:
         # A name that was registered, or one of Keras' own activations and losses.
-        code.append(f"it asks for the function {name}")
+        code.append(f"asks for the function {name}")
     elif not _is_part(module) or name in _FUNCTIONS:
-        dangerous.append(f"it calls {module}.{name}")
+        dangerous.append(f"calls {module}.{name}")
 
 
 def _is_part(module: object) -> bool:

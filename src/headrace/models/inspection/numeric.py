@@ -183,6 +183,8 @@ def _fields(stream: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int, 
             yield key >> 3, first, at
         elif kind in (1, 5):
             at += used + (8 if kind == 1 else 4)
+        elif kind in (3, 4):  # a group, of before: its fields count as the message's
+            at += used
         else:
             raise Wrong("it is no protobuf")
 

@@ -8,6 +8,7 @@ the memo of another pickle, come out as ``?``, which no list of safe names holds
 
 from __future__ import annotations
 
+import io
 import os
 import pickletools
 import re
@@ -243,6 +244,15 @@ def begins_pickle(stream: BinaryIO) -> bool:
     if machine.calls or (machine.imports and (marked or broken is None)):
         return True
     return count >= _MOST_PROBED or (broken is None and marked)
+
+
+def may_be_pickle(head: bytes) -> bool:
+    """Whether the beginning of a stream can be followed as a pickle until it is cut off."""
+    machine = _Machine()
+    count, _, broken = _follow_one(io.BytesIO(head), machine, _MOST_PROBED)
+    if machine.calls or machine.imports or broken is None or count > 1000:
+        return True
+    return any(word in broken for word in ("newline", "remain", "exhausted"))
 
 
 def _follow_one(stream: BinaryIO, machine: _Machine, most: int) -> tuple[int, int, str | None]:

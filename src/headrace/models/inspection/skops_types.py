@@ -69,7 +69,7 @@ def asked_types(stream: BinaryIO, schema: bytes) -> tuple[list[str], list[str]]:
         asked = {name for name in named if not name.startswith(_KNOWN)}
     else:
         try:
-            asked = set(get_untrusted_types(data=stream.read()))
+            asked = set(get_untrusted_types(file=stream))
         except Exception as error:  # noqa: BLE001 - skops raises whatever the file makes it raise
             raise UnreadableSchema(f"skops cannot read it: {error}") from None
     asked -= HARMLESS

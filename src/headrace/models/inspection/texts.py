@@ -100,6 +100,13 @@ def config_problems(document: bytes) -> list[str]:
                 )
             if node.get("custom_pipelines"):
                 found.append("names pipelines of its own to import (custom_pipelines)")
+            for key in (
+                "attn_implementation",
+                "_attn_implementation",
+                "_attn_implementation_internal",
+            ):
+                if "/" in str(node.get(key) or ""):
+                    found.append(f"fetches code from a repository ({key}: {str(node[key])[:200]})")
             if node.get("trust_remote_code"):
                 found.append("asks for trust_remote_code")
     return list(dict.fromkeys(found))
