@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,10 +28,12 @@ _log = logging.getLogger("headrace")
 
 #: Tag of a model version: the run that has the result of its last evaluation.
 RUN_TAG = "headrace.evaluation.run_id"
+#: Characters of a prefix: with the rest of it, a check's tag has to stay within what keys may have.
+_LONGEST = 30
 #: Folder of a run's artifacts.
 FOLDER = "evaluation"
 
-_SCHEMES = ("models:/", "runs:/", "file:", "s3:/", "gs:/", "az:/", "abfss:/", "mlflow-artifacts:/")
+_URI = re.compile(r"file:|[A-Za-z][A-Za-z0-9+.\-]+:/")
 #: Keys of MLflow's ``evaluator_config`` that say something here.
 _CONFIG = {
     "label_list": "classes",
@@ -118,7 +121,7 @@ def evaluate(
         bootstrap: Resamples for confidence intervals; 0: none.
         confidence: Of the intervals.
         seed: Of the resamples.
-        prefix: Put before the name of each metric; plots and tables go to ``evaluation/<prefix>``.
+        prefix: Put before the name of each metric and check that is logged; plots and tables go to ``evaluation/<prefix>``.
         plots: Draw plots, when logging.
         log: Log the result and set checks; else only return it.
         model_id: The logged model that the metrics are about. Default: the one that ``model`` says.
@@ -146,6 +149,8 @@ def evaluate(
     prefix = config.pop("prefix", prefix)
     if prefix:
         check_key(f"{prefix}accuracy_score", "metric")
+        if len(prefix) > _LONGEST:
+            raise InvalidParameter(f"prefix='{prefix[:60]}…': at most {_LONGEST} characters.")
     plan = Plan(
         **{
             "kind": _one("kind", kind, "model_type", model_type),
@@ -186,7 +191,7 @@ def evaluate(
         dataset = _described(rows, targets)
         _logged(result, prefix, dataset, about if isinstance(about, str) else None, plots=plots)
         if subject.version is not None:
-            _set_checks(subject.version, result)
+            _set_checks(subject.version, result, prefix)
     return result
 
 
@@ -218,7 +223,9 @@ def _configured(config: Mapping[str, Any] | None) -> dict[str, Any]:
 def _is_uri(model: str | Path) -> bool:
     """Whether it names a model, rather than a column of predictions."""
     return (
-        isinstance(model, Path) or model.startswith(_SCHEMES) or (Path(model) / "MLmodel").exists()
+        isinstance(model, Path)
+        or _URI.match(model) is not None
+        or (Path(model) / "MLmodel").exists()
     )
 
 
@@ -308,10 +315,10 @@ def _run() -> Iterator[ActiveRun]:
         yield made
 
 
-def _set_checks(version: ModelVersion, result: Evaluation) -> None:
+def _set_checks(version: ModelVersion, result: Evaluation, prefix: str) -> None:
     """Write the checks to the version, those that failed first: a connection that breaks leaves no false pass."""
     client, key = choice.client(), (version.name, version.version)
     for check in sorted(result.checks.values(), key=lambda check: check.passed):
         word = PASSED if check.passed else "failed"
-        client.set_model_version_tag(*key, CHECK_TAG + check.name, word)
+        client.set_model_version_tag(*key, f"{CHECK_TAG}{prefix}{check.name}", word)
     client.set_model_version_tag(*key, RUN_TAG, result.run_id)
