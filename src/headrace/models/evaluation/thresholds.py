@@ -21,6 +21,8 @@ from headrace.models.evaluation.slices import Slice
 from headrace.protocol.limits import check_key
 
 _SLICE = "slice:"
+#: Characters of a check's name.
+_LONGEST = 200
 _LIMITS = (
     "min",
     "max",
@@ -111,11 +113,19 @@ def thresholds_of(given: Mapping[str, Any] | None) -> dict[str, Threshold]:
 
 
 def check_name(metric: str, threshold: Threshold) -> str:
-    """The check's name: what tags cannot have in their keys becomes ``_``."""
-    if threshold.check is not None:
-        check_key(threshold.check, "check")
-        return threshold.check
-    return re.sub(r"[^\w\-. :/]", "_", metric)[:200]
+    """The check's name: what tags cannot have in their keys becomes ``_``.
+
+    Raises:
+        InvalidParameter: It cannot be a name.
+    """
+    name = threshold.check or re.sub(r"[^\w\-. :/]", "_", metric)
+    if len(name) > _LONGEST:
+        raise InvalidParameter(
+            f"The check of '{metric[:60]}…' has a name of {len(name)} characters: give it one of at most {_LONGEST}, "
+            "with Threshold(check=…)."
+        )
+    check_key(name, "check")
+    return name
 
 
 def _threshold(metric: str, given: Any) -> Threshold:
