@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import pytest
 
-from headrace.errors import HeadraceError, InvalidModel, PolicyViolation
+from headrace.errors import InvalidModel, PolicyViolation
 from headrace.models.audit import audit
-from headrace.models.formats import FORMATS
 from headrace.models.inspection.findings import Verdict
 from headrace.models.policy import Policy
 from headrace.models.scan import scan
-from support.attacks import ATTACKS, pickle_as_text, text_pickle
+from support.attacks import ATTACKS
 
 #: These ask for a word only: they do what a model of that format does, and may be somebody's own.
 _WORD = {
