@@ -47,6 +47,11 @@ EXAMPLES: list[Any] = [
 ]
 
 
+def _json(text: str) -> Any:
+    # With pandas 3, MLflow writes a bare NaN for a missing number, which is not JSON.
+    return json.loads(text, parse_constant=lambda _: None)
+
+
 def _same(one: Any, other: Any) -> None:
     if isinstance(one, pd.DataFrame):
         pd.testing.assert_frame_equal(one, other, check_dtype=False)
@@ -68,10 +73,10 @@ def test_an_example_is_written_as_mlflow_writes_it_and_read_by_both(
         theirs = _Example(example)
     assert info == theirs.info
     written = json.loads((tmp_path / "input_example.json").read_text())
-    assert written == json.loads(theirs.json_input_example)
+    assert written == _json(theirs.json_input_example)
     serving = load_serving_example(tmp_path, info)
     assert serving is not None
-    assert json.loads(serving) == json.loads(theirs.json_serving_input)
+    assert json.loads(serving) == _json(theirs.json_serving_input)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         signature = infer_signature(data)
