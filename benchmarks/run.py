@@ -15,6 +15,7 @@ from typing import Any
 from benchmarks import (
     artifact_proxy,
     disk,
+    enforcement,
     events,
     footprint,
     history,
@@ -48,6 +49,8 @@ _SERVERS = (
     webhooks,
     rules,
     registry,
+    enforcement,
+    models,
 )
 #: Measured against other tools than MLflow too, in a table of their own.
 _LOGGERS = (logging_calls, logging_drain, logging_start)
