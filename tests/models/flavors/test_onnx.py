@@ -77,7 +77,7 @@ def test_mlflow_opens_what_we_save_and_we_open_what_it_saves(
     save(FLAVOR, product, tmp_path / "ours", save_as_external_data=external)
     copy = onnx.ModelProto.FromString(product.SerializeToString())  # MLflow empties what it saves
     mlflow_save("onnx", copy, tmp_path / "theirs", save_as_external_data=external)
-    assert len(list((tmp_path / "ours").iterdir())) == (3 if external else 2)
+    assert len(list((tmp_path / "ours").glob("model.onnx*"))) == (2 if external else 1)
 
     right = ROWS @ WEIGHTS
     native = mlflow_load("onnx", tmp_path / "ours")
