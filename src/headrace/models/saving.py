@@ -121,7 +121,11 @@ def _plain_example(example: Any) -> Any:
         return _plain_example(example[0]), example[1]
     if hasattr(example, "detach"):
         return example.detach().cpu().numpy()
-    if isinstance(example, (list, tuple)) and example and all(hasattr(one, "dtype") for one in example):
+    if (
+        isinstance(example, (list, tuple))
+        and example
+        and all(hasattr(one, "dtype") for one in example)
+    ):
         return None if any(getattr(one, "ndim", 0) for one in example) else example
     return example
 
