@@ -48,7 +48,7 @@ def audit(
     Args:
         folder: The model's folder.
         policy: The loader's.
-        digest: As recorded at registration, as `headrace.models.hashing.folder_digest` has it.
+        digest: As recorded at registration, as `headrace.models.hashing.folder_digest` has it; ``sha256:`` may be missing.
         manifest: SHA-256 of each file as recorded, by path: names the files that were changed.
 
     Raises:
@@ -89,7 +89,8 @@ def _check_digest(
         return None
     found = folder_digest(folder).hash
     # It may have been signed, or downloaded by MLflow, since.
-    if digest != found and digest != folder_digest(folder, without=LATER).hash:
+    recorded = f"sha256:{digest.removeprefix('sha256:').lower()}"
+    if recorded != found and recorded != folder_digest(folder, without=LATER).hash:
         raise PolicyViolation(
             f"The model was changed after registration: its digest is {found}, and {digest} was recorded. "
             f"{_changes(folder, manifest)}Nothing was opened. Register what is there now as a new version, or "
