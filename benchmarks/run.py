@@ -15,6 +15,7 @@ from typing import Any
 from benchmarks import (
     artifact_proxy,
     disk,
+    enforcement,
     events,
     footprint,
     history,
@@ -46,6 +47,7 @@ _SERVERS = (
     artifact_proxy,
     webhooks,
     rules,
+    enforcement,
 )
 #: Measured against other tools than MLflow too, in a table of their own.
 _LOGGERS = (logging_calls, logging_drain, logging_start)
