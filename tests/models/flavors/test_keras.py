@@ -183,6 +183,8 @@ def test_an_archive_that_would_run_something_is_found_out_wherever_it_says_so(
     assert formats(FLAVOR, bad) == {"keras-code"}
     with pytest.raises(PolicyViolation, match="keras-code"):
         load(FLAVOR, bad)
+    with pytest.raises(PolicyViolation, match="keras-code"):
+        audit(bad)
 
 
 def test_what_is_no_archive_of_keras_is_not_opened(ours: Path, tmp_path: Path) -> None:

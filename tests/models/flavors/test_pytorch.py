@@ -293,6 +293,8 @@ def test_a_graph_that_would_run_text_is_refused(
     assert formats(FLAVOR, bad) == {"torch-pickle"}
     with pytest.raises(PolicyViolation, match="torch-pickle"):
         load(FLAVOR, bad)
+    with pytest.raises(PolicyViolation, match=r"model\.pt2"):
+        audit(bad)
     assert not Path("bomb").exists()
 
 
@@ -316,6 +318,8 @@ def test_a_graph_with_a_pickle_in_it_is_refused(
         assert formats(FLAVOR, bad) == {"torch-pickle"}
         with pytest.raises(PolicyViolation, match="torch-pickle"):
             load(FLAVOR, bad)
+        with pytest.raises(PolicyViolation, match=r"model\.pt2"):
+            audit(bad)
     assert not Path("bomb").exists()
 
 

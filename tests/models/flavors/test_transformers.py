@@ -232,6 +232,8 @@ def test_a_configuration_that_leads_to_code_is_found_out(
     assert formats(FLAVOR, copy) == {"transformers", "python"}
     with pytest.raises(PolicyViolation, match="python"):
         load(FLAVOR, copy)
+    with pytest.raises(PolicyViolation):
+        audit(copy)
 
 
 @pytest.mark.parametrize(
@@ -250,6 +252,8 @@ def test_files_that_would_run_are_found_out(
     assert formats(FLAVOR, copy) == {"transformers", form}
     with pytest.raises(PolicyViolation, match=form):
         load(FLAVOR, copy)
+    with pytest.raises(PolicyViolation):
+        audit(copy)
 
 
 def test_pickled_weights_are_opened_at_a_word_and_as_tensors_only(

@@ -58,9 +58,17 @@ def expected(model: Any, frame: pd.DataFrame) -> Any:
 
 
 @pytest.mark.parametrize(
-    "name", ["Booster", "XGBClassifier", "XGBRegressor", "XGBRanker", "XGBRFClassifier"]
+    ("name", "form"),
+    [
+        ("Booster", "ubj"),
+        ("Booster", "json"),
+        ("XGBClassifier", "ubj"),
+        ("XGBClassifier", "json"),
+        ("XGBRegressor", "ubj"),
+        ("XGBRanker", "ubj"),
+        ("XGBRFClassifier", "ubj"),
+    ],
 )
-@pytest.mark.parametrize("form", ["ubj", "json"])
 def test_mlflow_opens_what_we_save_and_we_open_what_it_saves(
     models: dict[str, Any], tmp_path: Path, name: str, form: str
 ) -> None:
