@@ -263,12 +263,12 @@ def _copied(source: Any, folder: Path, into: PurePosixPath) -> str:
     """Copy a file or a folder; the copy's path in the model."""
     from headrace.models.copying import copy_tree
 
-    source = Path(source)
-    if not source.exists():
-        raise InvalidParameter(f"there is no file or folder {source}")
-    relative = into / (source.name or source.resolve().name)
-    copy_tree(source, folder / relative)
-    return relative.as_posix()
+    path = Path(source)
+    if not path.exists():
+        raise InvalidParameter(f"there is no file or folder {path}")
+    relative = into / (path.name or path.resolve().name)
+    copy_tree(path, folder / relative)
+    return str(relative)
 
 
 def _save_artifacts(artifacts: Any, folder: Path) -> dict[str, dict[str, str]]:

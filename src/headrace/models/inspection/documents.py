@@ -6,14 +6,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 from headrace.models import strict_yaml
+from headrace.models.find import flavor_packages
 from headrace.models.inspection import keras_config, texts
 from headrace.models.inspection.findings import Finding
 from headrace.models.inspection.numeric import leads_out
 
 _MOST = 64 << 20
-#: Keys of MLmodel whose values are paths below its folder.
+#: Keys of MLmodel whose values are paths below its folder. Not ``model_code_path``: MLflow writes where the script
+#: was when it was saved, and of that the last part counts.
 _PATHS = frozenset(
-    ("data", "model_path", "pickled_model", "code", "model_code_path", "python_model", "model_weights", "artifact_path", "path",
+    ("data", "model_path", "pickled_model", "code", "python_model", "model_weights", "artifact_path", "path",
      "model_binary", "components", "processor", "model_data", "env", "conda", "virtualenv", "model_config", "requirements_file",
      "serving_input_path", "extra_files", "save_path", "keras_model", "state_dict", "custom_objects")
 )  # fmt: skip
@@ -104,7 +106,8 @@ class Documents:
 
     def _flavor(self, path: str, conf: Mapping[str, Any]) -> None:
         module = conf.get("loader_module")
-        if isinstance(module, str) and not module.startswith(("mlflow.", "headrace.")):
+        known = {"mlflow", "headrace", *flavor_packages()}  # somebody has installed them here
+        if isinstance(module, str) and module.partition(".")[0] not in known:
             self._add(path, "python", f"has the module {module[:200]} imported to load the model")
         if conf.get("model_code_path"):
             self._add(
