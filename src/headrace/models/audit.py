@@ -28,7 +28,7 @@ from headrace.models.formats import FORMATS
 from headrace.models.hashing import folder_digest
 from headrace.models.inspection.findings import Finding
 from headrace.models.inspection.inspector import inspect_files
-from headrace.models.inspection.skops_types import CRASHING
+from headrace.models.inspection.skops_types import CRASHING, HARMLESS
 from headrace.models.policy import Policy
 from headrace.models.produced import is_produced
 from headrace.models.structure import LATER, files_of, open_plain
@@ -48,7 +48,7 @@ def audit(
     Args:
         folder: The model's folder.
         policy: The loader's.
-        digest: As recorded at registration, as `headrace.models.hashing.folder_digest` has it.
+        digest: As recorded at registration, as `headrace.models.hashing.folder_digest` has it; ``sha256:`` may be missing.
         manifest: SHA-256 of each file as recorded, by path: names the files that were changed.
 
     Raises:
@@ -66,13 +66,13 @@ def audit(
     policy = policy.trusting(trusted)
     if policy.strict != "always" and _needs_word(findings, policy) and _is_own(folder, found):
         types = frozenset(name for finding in findings for name in finding.types)
-        return Permit(formats=frozenset(FORMATS) - policy.forbid, trusted=types)
+        return Permit(formats=frozenset(FORMATS) - policy.forbid, trusted=types | HARMLESS)
     needed = sorted({f.format for f in findings if f.format and f.format not in policy.formats})
     for finding in findings:
         _check(finding, policy, needed)
     return Permit(
         formats=policy.formats - policy.forbid,
-        trusted=frozenset(name for finding in findings for name in finding.types),
+        trusted=HARMLESS | {name for finding in findings for name in finding.types},
     )
 
 
@@ -89,7 +89,8 @@ def _check_digest(
         return None
     found = folder_digest(folder).hash
     # It may have been signed, or downloaded by MLflow, since.
-    if digest != found and digest != folder_digest(folder, without=LATER).hash:
+    recorded = f"sha256:{digest.removeprefix('sha256:').lower()}"
+    if recorded != found and recorded != folder_digest(folder, without=LATER).hash:
         raise PolicyViolation(
             f"The model was changed after registration: its digest is {found}, and {digest} was recorded. "
             f"{_changes(folder, manifest)}Nothing was opened. Register what is there now as a new version, or "

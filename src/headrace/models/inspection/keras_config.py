@@ -22,6 +22,10 @@ _PARTS = frozenset(
         "ops", "optimizers", "quantizers", "random", "regularizers", "src", "wrappers",
     )
 )  # fmt: skip
+#: Those whose functions compute, and do nothing else.
+_COMPUTING = frozenset(
+    ("activations", "constraints", "initializers", "losses", "metrics", "ops", "regularizers")
+)
 #: Functions among them that do something else than to compute.
 _FUNCTIONS = frozenset(
     ("load_model", "clone_model", "model_from_json", "deserialize", "get", "custom_gradient", "map", "scan", "while_loop", "cond",
@@ -66,6 +70,9 @@ def _judge_object(node: dict[str, Any], code: list[str], dangerous: list[str]) -
         return
     if name in _RUNNERS:
         dangerous.append(_RUNNERS[name])
+    registered = node.get("registered_name")
+    if isinstance(registered, str) and ">" in registered:
+        code.append(f"needs a class of yours: {registered}")
     if name == "function":
         _judge_function(config, module, code, dangerous)
     elif module is None:
@@ -83,18 +90,18 @@ def _judge_function(name: Any, module: Any, code: list[str], dangerous: list[str
     elif module == "builtins" or module is None:
         # One of Keras' own activations and losses, as it writes them; or one that the loader registered himself.
         return
-    elif not _is_part(module) or name in _FUNCTIONS:
+    elif not _is_part(module, _COMPUTING) or name in _FUNCTIONS:
         dangerous.append(f"calls {module}.{name}")
 
 
-def _is_part(module: object) -> bool:
+def _is_part(module: object, wanted: frozenset[str] = _PARTS) -> bool:
     """Whether models are made of what a module holds."""
     if not isinstance(module, str) or not _MODULE.fullmatch(module):
         return False
     parts = module.removeprefix("keras").removeprefix(".src").strip(".").split(".")
     if parts[0] == "backend":  # each has optimizers of its own
         parts = parts[2:] or ["backend"]
-    return parts == [""] or parts[0] in _PARTS
+    return (parts == [""] and wanted is _PARTS) or parts[0] in wanted
 
 
 def _objects(tree: Any) -> Iterator[dict[str, Any]]:
