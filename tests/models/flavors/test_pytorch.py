@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 
 from headrace.errors import InvalidModel, InvalidParameter, PolicyViolation
+from headrace.models import load_folder
 from headrace.models.find import find_flavor
 from headrace.models.flavors.pytorch import FLAVOR
 from support.flavors import (
@@ -107,6 +108,18 @@ def test_an_exported_graph_takes_frames_doubles_and_other_numbers_of_rows(
         predict(FLAVOR, ours, frame), pd.DataFrame(right, index=frame.index)
     )
     assert np.array_equal(predict(FLAVOR, ours, ROWS.tolist()), right)
+
+
+def test_a_model_predicts_on_the_device_of_its_configuration(
+    ours: Path, net: Any, tmp_path: Path, right: Any
+) -> None:
+    save(FLAVOR, net, tmp_path / "m", serialization_format="pickle")
+    for folder in (ours, tmp_path / "m"):
+        model = load_folder(folder, allow=["torch-pickle"], model_config={"device": "cpu"})
+        assert np.array_equal(model.predict(ROWS), right)
+    with pytest.raises(InvalidParameter, match="another device than meta"):
+        load_folder(ours, model_config={"device": "meta"})
+    assert load_folder(ours).input_example.shape == ROWS.shape
 
 
 def test_a_module_is_exported_as_it_is_used_not_as_it_is_trained(

@@ -140,6 +140,9 @@ def test_a_pickle_by_another_name_is_found_out(models: dict[str, Any], tmp_path:
         with pytest.raises(PolicyViolation, match="not opened so"):
             load(FLAVOR, tmp_path / "m", allow=["pickle"])
     file.write_bytes(b"binf something old")
+    with pytest.raises(InvalidModel, match="old binary format"):
+        load(FLAVOR, tmp_path / "m")
+    file.write_bytes(b"something")
     with pytest.raises(InvalidModel, match="not a model of XGBoost's"):
         load(FLAVOR, tmp_path / "m")
     file.write_bytes(b'{"learner": 3}')

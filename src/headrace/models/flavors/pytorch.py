@@ -342,6 +342,26 @@ def _arguments(model: Any, data: Any) -> tuple[list[Any], dict[str, Any]]:
     return [tensor(data)], {}
 
 
+def _move(model: Any, device: str | None) -> None:
+    """Put a module where the configuration wants it. MLflow takes the first GPU by itself; we leave it where it is.
+
+    Raises:
+        InvalidParameter: It is a graph, which stays where it was traced.
+    """
+    import torch
+
+    if device is None:
+        return
+    wanted = torch.device(device)
+    if not isinstance(model, torch.fx.GraphModule):
+        model.to(wanted)
+    elif any(each.device.type != wanted.type for each in _own_tensors(model)):
+        raise InvalidParameter(
+            f"The model was exported on another device than {device}, and a graph cannot be moved: move the module, and "
+            "save it again."
+        )
+
+
 def _tensor(array: Any) -> Any:
     """An array as a tensor; a copy if the array must not be written to, for a tensor can be."""
     import torch
