@@ -134,6 +134,7 @@ class PyTorch:
             raise InvalidModel(
                 "A dict of weights does not predict; load it natively, into its module."
             )
+        _move(model, (conf.get("config") or {}).get("device"))
 
         def predict(data: Any, params: Mapping[str, Any] | None) -> Any:
             arguments, named = _arguments(model, data)
