@@ -23,6 +23,7 @@ from benchmarks import (
     logging_calls,
     logging_drain,
     logging_start,
+    models_io,
     rules,
     search,
     startup,
@@ -44,6 +45,7 @@ _SERVERS = (
     footprint,
     startup,
     artifact_proxy,
+    models_io,
     webhooks,
     rules,
 )
