@@ -308,6 +308,7 @@ class Classified:
                     curves,
                     diagonal=True,
                     unit=True,
+                    legend="upper left",
                 ),
             ),
         ]
@@ -348,7 +349,14 @@ def _curve(
         artifacts.plot(
             f"{name}_plot",
             lambda: plots.lines(
-                title, x, y, curves, steps=True, diagonal=name == "roc_curve", unit=True
+                title,
+                x,
+                y,
+                curves,
+                steps=True,
+                diagonal=name == "roc_curve",
+                unit=True,
+                legend="lower right" if name == "roc_curve" else "lower left",
             ),
         ),
     ]
