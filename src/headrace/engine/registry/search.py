@@ -125,7 +125,7 @@ class RegistrySearch(RegistryBase, RegisteredModels, ModelVersions):
     def _of_models(self, node: Node | None) -> list[Condition]:
         """The models that a filter of versions names, by their ids: SQLite, which has no statistics, would
         look through all versions in the order asked for."""
-        found = []
+        found: list[Condition] = []
         for part in conjuncts(node):
             if isinstance(part, Comparison) and part.field == _NAME:
                 if part.operator is Operator.EQ:
@@ -154,7 +154,7 @@ class RegistrySearch(RegistryBase, RegisteredModels, ModelVersions):
             return []
         if start is not None:
             statement = statement.where(after(terms, start))
-        return list(self.connection.execute(ordered(statement, terms).limit(limit + 1)))
+        return list(self.connection.execute(ordered(statement, terms).limit(limit + 1)).all())
 
 
 class _Tagged(Conditions):
