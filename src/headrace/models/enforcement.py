@@ -11,7 +11,7 @@ made once for each combination of types and kept. The rules are MLflow's, in bot
   datetimes; objects in a ``string`` column that are not text; ragged arrays whose rows do not fit the shape;
   dates beyond what 64 bits of nanoseconds reach, which MLflow wraps around.
 
-NaN is a value of floats and doubles, required or not, as in MLflow.
+A missing number of a float or double column is NaN, required or not, as in MLflow.
 """
 
 from __future__ import annotations
