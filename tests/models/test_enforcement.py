@@ -218,7 +218,8 @@ def test_cells_that_do_not_fit_are_refused_with_their_row(
         ("integer", 1 << 31, "expected integer (-2147483648 to 2147483647), found int 2147483648"),
         ("long", float("nan"), "integers cannot be missing"),
         ("double", (1 << 53) + 1, "which double cannot hold exactly"),
-        ("double", None, "expected double, found None"),
+        ("boolean", None, "expected boolean, found None"),
+        ("long", None, "expected long, found None"),
         ("double", True, "expected double, found bool True"),
         ("float", 1e39, "expected float (32 bits), found float 1e+39"),
         ("boolean", 1, "expected boolean, found int 1"),
@@ -288,6 +289,19 @@ def test_optional_columns_may_be_absent_and_their_cells_missing() -> None:
     assert found["b"].tolist() == [None, None]
     assert found["t"].isna().all()
     assert len(one.inputs(pd.DataFrame({"a": [1.0], "s": [None]}))) == 1
+
+
+@pytest.mark.parametrize("dtype", ["float", "double"])
+def test_a_missing_number_is_nan(dtype: str) -> None:
+    one = enforcer(ColSpec(dtype, "x"))
+    for data in (
+        {"x": None}, [{"x": 1.0}, {"x": None}], {"x": [None, float("nan")]}, {"x": [pd.NA]},
+        pd.DataFrame({"x": pd.Series([1, None], dtype=object)}),
+        pd.DataFrame({"x": pd.array([1, None], dtype="Int8")}),
+    ):  # fmt: skip
+        found = one.inputs(data)["x"]
+        assert str(found.dtype) == {"float": "float32", "double": "float64"}[dtype]
+        assert np.isnan(found.to_numpy()[-1])
 
 
 def test_columns_that_are_not_known_are_told_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -11,7 +11,7 @@ made once for each combination of types and kept. The rules are MLflow's, in bot
   datetimes; objects in a ``string`` column that are not text; ragged arrays whose rows do not fit the shape;
   dates beyond what 64 bits of nanoseconds reach, which MLflow wraps around.
 
-NaN is a value of floats and doubles, required or not, as in MLflow.
+A missing number of a float or double column is NaN, required or not, as in MLflow.
 """
 
 from __future__ import annotations
@@ -365,7 +365,7 @@ class _Columns:
         key = frames.layout_key(frame)
         found = frame.columns
         for plan in self._plans.get(key, ()):
-            if plan.columns is found or plan.columns.equals(found):
+            if frames.same_columns(plan.columns, found):
                 break
         else:
             plan = self._plan(frame, key)
@@ -485,37 +485,38 @@ class _Rows:
 class _FramePlan:
     """What to do with frames of one layout."""
 
-    __slots__ = ("_result", "_same", "_steps", "_wanted", "columns")
+    __slots__ = ("_places", "_result", "_same", "_steps", "columns")
 
     def __init__(self, frame: Any, specs: list[ColSpec], wanted: list[tuple[int, int]]) -> None:
         self.columns = frame.columns
-        kinds = frames.dtypes(frame)
-        self._wanted = [at for _, at in wanted]
-        self._same = self._wanted == list(range(len(kinds)))
-        self._result = frame.columns[self._wanted]
-        self._steps: list[tuple[int, int, int, Plan]] = []
+        kinds, where = frames.dtypes(frame), frames.places(frame)
+        taken = [at for _, at in wanted]
+        self._same = taken == list(range(len(kinds)))
+        self._result = frame.columns[taken]
+        self._places = [where[at] for at in taken]
+        self._steps: list[tuple[int, int, frames.Place, Plan]] = []
         for place, (position, at) in enumerate(wanted):
             spec = specs[position]
             plan = columns.plan(spec.type, spec.required, kinds[at])
             if plan is not None:
-                self._steps.append((place, position, at, plan))
+                self._steps.append((place, position, where[at], plan))
 
     def run(self, frame: Any, wrong: Callable[[int, Refused], InvalidParameter]) -> Any:
         """The frame as the model takes it: never the caller's own, so that a model may change it."""
         converted = {}
-        for place, position, at, plan in self._steps:
-            values = frames.values(frame, at)
+        for number, position, place, plan in self._steps:
+            values = frames.at(frame, place)
             try:
                 found = plan(values)
             except Refused as refused:
                 raise wrong(position, refused) from None
             if found is not values:
-                converted[place] = found
+                converted[number] = found
         if self._same and not converted:
             return frames.shallow(frame)
         arrays = [
-            converted[place] if place in converted else frames.values(frame, at)
-            for place, at in enumerate(self._wanted)
+            converted[number] if number in converted else frames.at(frame, place)
+            for number, place in enumerate(self._places)
         ]
         return frames.build(arrays, self._result, frame.index)
 
