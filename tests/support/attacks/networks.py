@@ -371,6 +371,13 @@ def onnx_under_another_name(folder: Path, marker: Path) -> None:
 
 
 @attack
+def shards_from_elsewhere(folder: Path, marker: Path) -> None:
+    mlmodel(folder, transformers={"model_binary": "model"})
+    index = {"metadata": {}, "weight_map": {"w": "../../../home/you/secret.safetensors"}}
+    in_new(folder, "model/model.safetensors.index.json").write_text(json.dumps(index))
+
+
+@attack
 def safetensors_with_a_hole(folder: Path, marker: Path) -> None:
     header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [100, 104]}}).encode()
     mlmodel(folder, transformers={"model_binary": "model"})

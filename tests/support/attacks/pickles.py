@@ -115,6 +115,21 @@ def xz_compressed(folder: Path, marker: Path) -> None:
 
 
 @attack
+def lzma_of_before_xz(folder: Path, marker: Path) -> None:
+    """It has no mark that says what it is."""
+    filters = [{"id": lzma.FILTER_LZMA1, "lc": 0, "lp": 2, "dict_size": 1 << 16}]
+    content = lzma.compress(pickle.dumps(Payload(marker)), lzma.FORMAT_ALONE, filters=filters)
+    sklearn_model(folder, "model.bin", content)
+
+
+@attack
+def zlib_with_a_small_window(folder: Path, marker: Path) -> None:
+    machine = zlib.compressobj(wbits=9)
+    content = machine.compress(pickle.dumps(Payload(marker))) + machine.flush()
+    sklearn_model(folder, "model.bin", content)
+
+
+@attack
 def gzip_cut_off(folder: Path, marker: Path) -> None:
     """What comes out before the damage has run by then."""
     noise = os.urandom(200_000)

@@ -18,6 +18,7 @@ _TELLING = (
     b"trust_remote_code",
     b"attn_implementation",
     b"class_name",
+    b"weight_map",
     b"\\u00",
 )
 #: Keys of MLmodel whose values are paths below its folder. Not ``model_code_path``: MLflow writes where the script
@@ -75,10 +76,13 @@ class Documents:
 
     def _document(self, path: str, document: bytes) -> None:
         try:
-            problems = texts.config_problems(document)
-            code, dangerous = keras_config.judge(document)
+            tree = texts.parsed(document)
         except ValueError:
             return
+        problems = texts.config_problems(tree)
+        code, dangerous = keras_config.judge_tree(tree)
+        for problem in texts.index_problems(tree):
+            self._never(path, problem)
         if problems:
             self._add(path, "python", *problems)
         if code or dangerous:

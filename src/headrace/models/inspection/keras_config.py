@@ -8,11 +8,11 @@ of: layers, losses and the like of Keras itself, by name, without those layers t
 from __future__ import annotations
 
 import builtins
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
+from headrace.models.inspection import texts
 from headrace.models.inspection.dangerous import is_dangerous
 
 #: Modules of Keras whose classes and functions models are made of; ``keras.src.`` comes before them, or ``keras.``.
@@ -47,12 +47,13 @@ def judge(config: bytes) -> tuple[list[str], list[str]]:
     """Why a configuration is code, and what of it is dangerous: reasons for people.
 
     Raises:
-        ValueError: It is no JSON object.
+        ValueError: It is no JSON.
     """
-    try:
-        tree = json.loads(config)
-    except RecursionError:
-        raise ValueError("it is nested too deep") from None
+    return judge_tree(texts.parsed(config))
+
+
+def judge_tree(tree: Any) -> tuple[list[str], list[str]]:
+    """The same of one that has been parsed."""
     code: list[str] = []
     dangerous: list[str] = []
     for node in _objects(tree):
