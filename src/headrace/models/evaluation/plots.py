@@ -177,7 +177,7 @@ def _figure(
         raise InvalidParameter(
             "Plots need matplotlib (pip install headrace[evaluate]), or evaluate with plots=False."
         ) from None
-    layout = "constrained" if fitted else None
+    layout: Any = "constrained" if fitted else None
     figure = Figure(figsize=(width, height or width * 0.85), dpi=110, layout=layout)
     if not fitted:
         figure.subplots_adjust(left=0.13, right=0.97, bottom=0.13, top=0.92)
