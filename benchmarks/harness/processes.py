@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 
@@ -23,6 +24,13 @@ def environment(**extra: str) -> dict[str, str]:
         if name not in drop and not name.startswith(("MLFLOW_", "HEADRACE_"))
     }
     return kept | extra
+
+
+class Resident(Protocol):
+    """What has a resident memory."""
+
+    def resident(self) -> int:
+        """In bytes."""
 
 
 class Tree:
@@ -116,7 +124,7 @@ class Tree:
 
 
 @contextlib.contextmanager
-def watching_memory(tree: Tree, every: float = 0.02) -> Iterator[list[int]]:
+def watching_memory(tree: Resident, every: float = 0.02) -> Iterator[list[int]]:
     """Sample a tree's resident memory in the background; the list holds one number, the peak."""
     peak = [tree.resident()]
     done = threading.Event()

@@ -117,8 +117,10 @@ def _parse(given: tuple[str, ...], max_loss: float | None) -> dict[str, Threshol
             raise InvalidParameter(
                 f"'{one}' is no threshold: write 'METRIC>=VALUE' or 'METRIC<=VALUE'."
             ) from None
-    against = {} if max_loss is None else {"max_loss_vs_baseline": max_loss, "relative": True}
-    return {metric: Threshold(**limit, **against) for metric, limit in limits.items()}
+    return {
+        metric: Threshold(**limit, max_loss_vs_baseline=max_loss, relative=max_loss is not None)
+        for metric, limit in limits.items()
+    }
 
 
 def _print(result: Any) -> None:

@@ -588,7 +588,12 @@ registered_model = Table(
 Index(
     "uq_registered_model_name", registered_model.c.workspace, registered_model.c.name, unique=True
 )
-Index("ix_registered_model_updated", registered_model.c.last_update_time, registered_model.c.name)
+Index(
+    "ix_registered_model_updated",
+    registered_model.c.workspace,
+    registered_model.c.last_update_time,
+    registered_model.c.name,
+)
 
 registered_model_tag = Table(
     "registered_model_tag",

@@ -29,7 +29,8 @@ from headrace.artifacts import (
     PartTarget,
     artifact_path,
 )
-from headrace.artifacts.store import resolve_range
+from headrace.artifacts.local import LocalArtifacts
+from headrace.artifacts.store import PLACE, resolve_range
 from headrace.entities import FileInfo
 from headrace.errors import BadRequest, InvalidParameter, RangeNotSatisfiable, Unavailable
 from headrace.protocol.limits import Int64, Required
@@ -351,6 +352,8 @@ async def _content(
     content = await threads.run(store.read, path)
     stat = content.stat
     headers = content_headers(path)
+    if PLACE in request.headers and isinstance(store, LocalArtifacts) and _is_near(request):
+        headers[PLACE] = urllib.parse.quote(store.place(path))
     headers["accept-ranges"] = "bytes"
     headers["last-modified"] = email.utils.formatdate(stat.modified, usegmt=True)
     if stat.etag:
@@ -375,6 +378,13 @@ async def _content(
     except BaseException:  # cleans up, raises again
         content.close()
         raise
+
+
+def _is_near(request: HttpRequest) -> bool:
+    """Whether a request seems to come from this machine, and through no proxy that says so."""
+    peer = request.client.host if request.client is not None else ""
+    forwarded = any(name in request.headers for name in ("forwarded", "x-forwarded-for", "via"))
+    return peer in ("127.0.0.1", "::1") and not forwarded
 
 
 def _wanted(request: HttpRequest, etag: str) -> tuple[int, int | None] | None:
