@@ -174,12 +174,12 @@ class _Columns:
             import pandas
 
             index = self._index = pandas.Index(self._names)
-        if present is not None and len(present) < len(index):
+        if present is None:
+            return frames.build_blocks(blocks, index)
+        if len(present) < len(index):
             index = index[present]
-        if len(blocks) == len(index):
-            # One block per column may be the caller's own arrays: `build` copies them, and joins them by type.
-            return frames.build([block[0] for _, block in blocks], index)
-        return frames.build_blocks(blocks, index)
+        # A block for each column, which may be the caller's own array: `build` copies them, and joins them by type.
+        return frames.build([block[0] for _, block in blocks], index)
 
     # Each of these gives the positions of the columns that are there (None: all), and their blocks.
 
