@@ -303,9 +303,7 @@ class Inspector:
 
     def _keras(self, path: str, archive: zipfile.ZipFile) -> None:
         try:
-            code, dangerous = keras_config.judge(
-                texts.parsed(self._document(archive, "config.json"))
-            )
+            code, dangerous = keras_config.judge(self._document(archive, "config.json"))
         except archives.Bomb:
             raise
         except (ValueError, KeyError) as error:
