@@ -15,6 +15,7 @@ from typing import Any
 from benchmarks import (
     artifact_proxy,
     disk,
+    enforcement,
     events,
     footprint,
     history,
@@ -23,7 +24,9 @@ from benchmarks import (
     logging_calls,
     logging_drain,
     logging_start,
+    models,
     models_io,
+    registry,
     rules,
     search,
     startup,
@@ -48,6 +51,9 @@ _SERVERS = (
     models_io,
     webhooks,
     rules,
+    registry,
+    enforcement,
+    models,
 )
 #: Measured against other tools than MLflow too, in a table of their own.
 _LOGGERS = (logging_calls, logging_drain, logging_start)

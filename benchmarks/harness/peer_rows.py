@@ -29,6 +29,13 @@ _COLUMNS = {
     "tags": "key, value, run_uuid",
     "params": "key, value, run_uuid",
     "metrics": "key, value, timestamp, run_uuid, step, is_nan",
+    "registered_models": "workspace, name, creation_time, last_updated_time, description",
+    "registered_model_tags": "workspace, key, value, name",
+    "registered_model_aliases": "workspace, alias, version, name",
+    "model_versions": (
+        "workspace, name, version, creation_time, last_updated_time, current_stage, source, run_id, status"
+    ),
+    "model_version_tags": "workspace, key, value, name, version",
     "latest_metrics": "key, value, timestamp, step, is_nan, run_uuid",
 }
 

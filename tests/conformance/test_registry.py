@@ -434,7 +434,7 @@ def test_a_model_is_deleted_or_gets_its_version_never_half(api: Api, backend: Ba
     assert left.registered_models == ()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     st.lists(st.sampled_from(["create", "delete newest", "delete oldest", "rename"]), max_size=12)
 )

@@ -17,7 +17,7 @@ from headrace.errors import NotFound, PolicyViolation
 from headrace.models.audit import audit
 from headrace.models.formats import FORMATS
 from headrace.models.hashing import folder_digest
-from headrace.models.inspection.skops_types import CRASHING
+from headrace.models.inspection.skops_types import CRASHING, HARMLESS
 from headrace.models.policy import SAFE, Policy
 from headrace.models.private import is_private, private
 from headrace.models.produced import remember
@@ -56,7 +56,7 @@ def test_a_safe_model_needs_no_word(tmp_path: Path) -> None:
     sklearn_model(tmp_path / "model", "model.skops", skops_file(text))
     permit = audit(tmp_path / "model", Policy())
     assert permit.formats == SAFE
-    assert permit.trusted == frozenset()
+    assert permit.trusted == HARMLESS
 
 
 def test_a_strangers_pickle_needs_the_loaders_word(pickled: Path) -> None:
@@ -88,6 +88,7 @@ def test_a_policy_can_be_strict_with_ones_own_too(pickled: Path) -> None:
 def test_a_pinned_model_that_was_changed_is_refused_before_anything_else(pickled: Path) -> None:
     digest = folder_digest(pickled).hash
     audit(pickled, PICKLE, digest=digest)
+    audit(pickled, PICKLE, digest=digest.removeprefix("sha256:").upper())
     before = {
         path.relative_to(pickled).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in pickled.rglob("*")
@@ -119,9 +120,10 @@ def test_types_are_trusted_by_the_loader_only(tmp_path: Path) -> None:
         audit(folder, Policy())
     with pytest.raises(PolicyViolation, match=r"does not trust: os\.mkdir"):
         audit(folder, Policy(trusted=frozenset({"os.*"})))
-    assert audit(folder, Policy(trusted=frozenset({"os.mkdir"}))).trusted == {"os.mkdir"}
+    trusted = audit(folder, Policy(trusted=frozenset({"os.mkdir"}))).trusted
+    assert trusted - HARMLESS == {"os.mkdir"}
     remember(folder_digest(folder).hash)
-    assert audit(folder, Policy()).trusted == {"os.mkdir"}
+    assert audit(folder, Policy()).trusted - HARMLESS == {"os.mkdir"}
     assert not (tmp_path / "marker").exists()
 
 
@@ -136,7 +138,7 @@ def test_a_random_forest_is_opened_when_it_is_pinned(tmp_path: Path) -> None:
     with pytest.raises(PolicyViolation, match=r"sklearn\.tree\._tree\.Tree"):
         audit(folder, Policy())
     permit = audit(folder, Policy(), digest=folder_digest(folder).hash)
-    assert permit.trusted == {"sklearn.tree._tree.Tree"} < CRASHING
+    assert permit.trusted - HARMLESS == {"sklearn.tree._tree.Tree"} < CRASHING
     loaded = skops.io.load(folder / "model.skops", trusted=sorted(permit.trusted))
     assert list(loaded.predict([[0.0]])) == [0]
 
@@ -213,3 +215,16 @@ def test_a_large_archive_member_that_is_numbers_is_not_unpacked(tmp_path: Path) 
         archive.writestr("a.npy", np.random.default_rng(1).bytes(3_000_000))
     (folder / "data.npz").write_bytes(out.getvalue())
     audit(folder, Policy())
+
+
+def test_a_signature_and_a_registrys_note_that_came_later_do_not_change_a_pinned_model(
+    pickled: Path,
+) -> None:
+    digest = folder_digest(pickled).hash
+    (pickled / "model.sig").write_text("{}")
+    (pickled / "registered_model_meta").write_text("model_name: m\n")
+    audit(pickled, PICKLE, digest=digest)
+    (pickled / "data").mkdir()
+    (pickled / "data" / "model.sig").write_text("{}")
+    with pytest.raises(PolicyViolation, match="changed after registration"):
+        audit(pickled, PICKLE, digest=digest)

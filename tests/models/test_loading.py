@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -156,3 +157,27 @@ def test_a_model_says_what_module_it_lacks(tmp_path: Path, monkeypatch: pytest.M
 def test_models_that_do_not_stream_say_so(folder: Path, elsewhere: Callable[[], None]) -> None:
     with pytest.raises(InvalidParameter, match="predict_stream"):
         load_folder(folder).predict_stream(FRAME)
+
+
+OLD = sorted((Path(__file__).parent / "data").glob("mlflow-*/*"))
+
+
+@pytest.mark.parametrize("folder", OLD, ids=lambda path: f"{path.parent.name}-{path.name}")
+@pytest.mark.filterwarnings("ignore:.*version:UserWarning")  # of scikit-learn's pickles
+@pytest.mark.filterwarnings("ignore:.*type hints:UserWarning")  # of MLflow's base class
+def test_what_old_releases_of_mlflow_wrote_is_opened_with_a_word(folder: Path) -> None:
+    with pytest.raises(PolicyViolation, match="Nothing was opened"):
+        load_folder(folder)
+    if folder.name == "nested":
+        rows = [{"name": "a", "tags": ["x"], "place": {"lat": 1.5, "lon": 2.5}}]
+        assert load_folder(folder, allow=["python"]).predict(rows).to_dict("records") == rows
+        return
+    loaded = load_folder(folder, allow=["pickle"])
+    assert loaded.input_example is not None
+    data: Any = pd.DataFrame(
+        {"length": [1.0, 2.0, 3.0, 4.0], "count": [1, 2, 3, 4], "ok": [True, False, True, False]}
+    )
+    if folder.name == "tensor":
+        data = np.arange(8, dtype=np.float64).reshape(4, 2)
+    assert loaded.predict(data).tolist() == [0, 0, 1, 1]
+    assert type(loaded.get_raw_model()).__name__ == "LogisticRegression"

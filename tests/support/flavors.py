@@ -1,4 +1,4 @@
-"""A flavor against MLflow's of the same name, with an MLmodel that holds just what loading needs.
+"""A flavor against MLflow's of the same name.
 
 Models of the tests are tiny and made there; MLflow is the unmodified client. It is told its requirements, for it
 would find them by loading the model in a process of its own.
@@ -8,32 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import warnings
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+from headrace.models import load_folder, save_model
 from headrace.models.flavor import Flavor, Permit
 from headrace.models.mlmodel import MLModel
-from headrace.models.policy import SAFE
+from headrace.models.policy import SAFE, Policy
 from support.mlflow_client import ENVIRONMENT
 
 
 def save(flavor: Flavor, model: Any, folder: Path, **options: Any) -> dict[str, Any]:
     """Save a model with a flavor; its section of MLmodel."""
-    folder.mkdir()
-    saved = flavor.save(model, folder, options)
-    flavors = {flavor.name: dict(saved.conf)}
-    if saved.python_function is not None:
-        flavors["python_function"] = {
-            "loader_module": saved.loader_module,
-            "python_version": platform.python_version(),
-            "env": {"conda": "conda.yaml", "virtualenv": "python_env.yaml"},
-            **saved.python_function,
-        }
-    MLModel(flavors=flavors).write(folder)
-    return flavors[flavor.name]
+    found = save_model(
+        model, folder, flavor=flavor.name, pip_requirements=[flavor.library], **options
+    )
+    return found.flavors[flavor.name]
 
 
 def section(flavor: Flavor, folder: Path) -> dict[str, Any]:
@@ -53,6 +45,11 @@ def load(
     """The model, by a loader who allows the safe formats and some more."""
     permit = Permit(formats=SAFE | frozenset(allow), trusted=frozenset(trusted))
     return flavor.load(folder, section(flavor, folder), permit)
+
+
+def audit(folder: Path) -> None:
+    """Open a folder under the strict policy, as a model of a stranger's is."""
+    load_folder(folder, as_="native", policy=Policy(strict="always"))
 
 
 def predict(flavor: Flavor, folder: Path, data: Any, params: Any = None, **permit: Any) -> Any:

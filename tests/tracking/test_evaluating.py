@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LinearRegression, LogisticRegression
 
 import headrace
 from headrace import Threshold
-from headrace.errors import HeadraceError, InvalidParameter, Unsupported
+from headrace.errors import GuardRefused, HeadraceError, InvalidParameter, Unsupported
 
 pd = importlib.import_module("pandas")
 
@@ -140,3 +141,71 @@ def test_the_names_of_mlflow_say_the_same() -> None:
         headrace.evaluate(model, FRAME, "y", evaluators=["shap"])
     with pytest.raises(InvalidParameter, match="2 feature_names for 3 columns"):
         headrace.evaluate(model, FRAME, "y", kind="regression", feature_names=["x", "y"])
+
+
+def test_a_registered_version_gets_its_checks_which_guards_read(tracking_uri: str) -> None:
+    headrace.set_tracking_uri(tracking_uri)
+    client = headrace.Client(tracking_uri)
+    with headrace.start_run():
+        headrace.log_model(
+            LogisticRegression(C=1e6).fit(FRAME[["x"]], FRAME["y"]),
+            "steps",
+            registered_model_name="steps",
+        )
+    client.set_registered_model_alias("steps", "candidate", "1")
+    client.set_guard("steps", "champion", ["accuracy_score", "slice:kind_a/f1_score"])
+
+    def evaluated(least: float, uri: str, **given: Any) -> headrace.Evaluation:
+        return headrace.evaluate(
+            uri,
+            FRAME,
+            "y",
+            kind="classification",
+            slices=["kind"],
+            thresholds={"accuracy_score": least, "slice:kind=a/f1_score": 0.1},
+            plots=False,
+            **given,
+        )
+
+    def tags() -> dict[str, str]:
+        version = client.get_model_version("steps", "1")
+        return {key: word for key, word in version.tags.items() if key.startswith("headrace.")}
+
+    failed = evaluated(0.99, "models:/steps@candidate")
+    assert not failed.passed
+    assert "roc_auc" in failed.metrics  # the model inside was asked for probabilities
+    assert tags() == {
+        "headrace.check.accuracy_score": "failed",
+        "headrace.check.slice:kind_a/f1_score": "passed",
+        "headrace.evaluation.run_id": failed.run_id,
+    }
+    with pytest.raises(GuardRefused):
+        client.set_registered_model_alias("steps", "champion", "1")
+    run = headrace.get_run(failed.run_id or "")
+    (read,) = run.inputs.model_inputs
+    assert read.model_id == client.get_model_version("steps", "1").model_id
+
+    unlogged = evaluated(0.5, "models:/steps/1", log=False)
+    assert unlogged.passed
+    assert tags()["headrace.check.accuracy_score"] == "failed"
+    passed = evaluated(0.5, "models:/steps/latest", baseline="models:/steps@candidate")
+    assert passed.baseline_metrics == passed.metrics
+    client.set_registered_model_alias("steps", "champion", "1")
+    evaluated(0.99, "models:/steps/1", prefix="shifted_")
+    assert tags()["headrace.check.accuracy_score"] == "passed"
+    assert tags()["headrace.check.shifted_accuracy_score"] == "failed"
+    with pytest.raises(HeadraceError, match=r"steps.*7|7.*steps"):
+        evaluated(0.5, "models:/steps/7")
+    with pytest.raises(HeadraceError):
+        evaluated(0.5, "models:/steps@nobody")
+
+
+def test_a_model_may_be_a_folder_or_of_a_run(tmp_path: Path) -> None:
+    native = LinearRegression().fit(FRAME[["x"]], FRAME["y"])
+    headrace.models.save_model(native, tmp_path / "model")
+    with headrace.start_run() as run:
+        headrace.log_model(native, "line")
+        expected = headrace.evaluate(native, FRAME, "y", kind="regression", log=False).metrics
+        for uri in (tmp_path / "model", str(tmp_path / "model"), f"runs:/{run.info.run_id}/line"):
+            found = headrace.models.evaluate(uri, FRAME, "y", kind="regression", log=False)
+            assert found.metrics == pytest.approx(expected)

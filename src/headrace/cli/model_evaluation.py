@@ -118,9 +118,7 @@ def _parse(given: tuple[str, ...], max_loss: float | None) -> dict[str, Threshol
                 f"'{one}' is no threshold: write 'METRIC>=VALUE' or 'METRIC<=VALUE'."
             ) from None
     return {
-        metric: Threshold(
-            **limit, max_loss_vs_baseline=max_loss, relative=max_loss is not None
-        )
+        metric: Threshold(**limit, max_loss_vs_baseline=max_loss, relative=max_loss is not None)
         for metric, limit in limits.items()
     }
 

@@ -19,19 +19,19 @@ run no code but believe the numbers in the file are trusted (`headrace.models.in
 from __future__ import annotations
 
 import hashlib
-import hmac
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from headrace.errors import PolicyViolation
 from headrace.models.flavor import Permit
 from headrace.models.formats import FORMATS
+from headrace.models.hashing import folder_digest
 from headrace.models.inspection.findings import Finding
 from headrace.models.inspection.inspector import inspect_files
-from headrace.models.inspection.skops_types import CRASHING
+from headrace.models.inspection.skops_types import CRASHING, HARMLESS
 from headrace.models.policy import Policy
 from headrace.models.produced import is_produced
-from headrace.models.structure import files_of, open_plain
+from headrace.models.structure import LATER, files_of, open_plain
 
 
 def audit(
@@ -48,7 +48,7 @@ def audit(
     Args:
         folder: The model's folder.
         policy: The loader's.
-        digest: As recorded at registration, as `headrace.models.hashing.folder_digest` has it.
+        digest: As recorded at registration, as `headrace.models.hashing.folder_digest` has it; ``sha256:`` may be missing.
         manifest: SHA-256 of each file as recorded, by path: names the files that were changed.
 
     Raises:
@@ -66,13 +66,13 @@ def audit(
     policy = policy.trusting(trusted)
     if policy.strict != "always" and _needs_word(findings, policy) and _is_own(folder, found):
         types = frozenset(name for finding in findings for name in finding.types)
-        return Permit(formats=frozenset(FORMATS) - policy.forbid, trusted=types)
+        return Permit(formats=frozenset(FORMATS) - policy.forbid, trusted=types | HARMLESS)
     needed = sorted({f.format for f in findings if f.format and f.format not in policy.formats})
     for finding in findings:
         _check(finding, policy, needed)
     return Permit(
         formats=policy.formats - policy.forbid,
-        trusted=frozenset(name for finding in findings for name in finding.types),
+        trusted=HARMLESS | {name for finding in findings for name in finding.types},
     )
 
 
@@ -87,8 +87,10 @@ def _check_digest(
                 "load it from the registry, as models:/name/version."
             )
         return None
-    found = _digest(folder)
-    if not hmac.compare_digest(found.encode(), digest.encode()):
+    found = folder_digest(folder).hash
+    # It may have been signed, or downloaded by MLflow, since.
+    recorded = f"sha256:{digest.removeprefix('sha256:').lower()}"
+    if recorded != found and recorded != folder_digest(folder, without=LATER).hash:
         raise PolicyViolation(
             f"The model was changed after registration: its digest is {found}, and {digest} was recorded. "
             f"{_changes(folder, manifest)}Nothing was opened. Register what is there now as a new version, or "
@@ -110,7 +112,7 @@ def _changes(folder: Path, manifest: Mapping[str, str] | None) -> str:
             "changed",
             sorted(path for path in now.keys() & manifest.keys() if now[path] != manifest[path]),
         ),
-        ("added", sorted(now.keys() - manifest.keys())),
+        ("added", sorted(now.keys() - manifest.keys() - LATER)),
         ("removed", sorted(manifest.keys() - now.keys())),
     )
     said = [f"{what}: {_listed(paths)}" for what, paths in parts if paths]
@@ -134,7 +136,7 @@ def _check_forbidden(findings: list[Finding], policy: Policy) -> None:
 
 
 def _is_own(folder: Path, digest: str | None) -> bool:
-    return is_produced(_digest(folder) if digest is None else digest)
+    return is_produced(folder_digest(folder).hash if digest is None else digest)
 
 
 def _needs_word(findings: list[Finding], policy: Policy) -> bool:
@@ -176,9 +178,3 @@ def _listed(names: Iterable[str]) -> str:
     names = list(names)
     more = f" and {len(names) - 20} more" if len(names) > 20 else ""
     return ", ".join(names[:20]) + more
-
-
-def _digest(folder: Path) -> str:
-    from headrace.models.hashing import folder_digest
-
-    return folder_digest(folder).hash

@@ -50,8 +50,28 @@ def cells(expected: ColumnType, required: bool, values: list[Any]) -> np.ndarray
 
 
 def cell_converter(expected: ColumnType, required: bool) -> Callable[[Any], Any]:
-    """`converter` of one cell; integers may never be missing, because arrays of them have no word for it."""
+    """`converter` of one cell, None for a missing one.
+
+    Numbers of floats and doubles may always be missing: arrays have NaN for it. Integers may never be, because arrays of
+    them have no word for it.
+    """
+    if expected is DataType.double or expected is DataType.float:
+        return _number(converter(expected))
     return converter(expected, required or expected in _INTEGERS)
+
+
+def _number(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def number(value: Any) -> Any:
+        if value is None:
+            return None
+        try:
+            return convert(value)
+        except Refused:
+            if is_null(value):
+                return None
+            raise
+
+    return number
 
 
 def convert_each(convert: Callable[[Any], Any], values: Any) -> list[Any]:
@@ -262,8 +282,3 @@ def _masked(expected: DataType, required: bool, dtype: np.dtype[Any]) -> Plan:
         return converted
 
     return convert
-
-
-def missing_row(values: Any) -> int | None:
-    """The first row without a value, if there is one."""
-    return next((row for row, value in enumerate(values) if is_null(value)), None)

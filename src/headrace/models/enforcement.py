@@ -11,7 +11,7 @@ made once for each combination of types and kept. The rules are MLflow's, in bot
   datetimes; objects in a ``string`` column that are not text; ragged arrays whose rows do not fit the shape;
   dates beyond what 64 bits of nanoseconds reach, which MLflow wraps around.
 
-NaN is a value of floats and doubles, required or not, as in MLflow.
+A missing number of a float or double column is NaN, required or not, as in MLflow.
 """
 
 from __future__ import annotations
@@ -174,21 +174,24 @@ class _Columns:
             import pandas
 
             index = self._index = pandas.Index(self._names)
-        return frames.build_blocks(
-            blocks, index if present is None or len(present) == len(index) else index[present]
-        )
+        if present is not None and len(present) < len(index):
+            index = index[present]
+        if len(blocks) == len(index):
+            # One block per column may be the caller's own arrays: `build` copies them, and joins them by type.
+            return frames.build([block[0] for _, block in blocks], index)
+        return frames.build_blocks(blocks, index)
 
     # Each of these gives the positions of the columns that are there (None: all), and their blocks.
 
     def _from_dict(self, data: dict[Any, Any]) -> tuple[list[int] | None, Blocks]:
         if self._nested or _SINGLE.issuperset(map(type, data.values())):
-            return self._from_rows([data])
+            return self._from_rows([data], single=True)
         if any(
             isinstance(one, (list, tuple, np.ndarray)) or hasattr(one, "iloc")
             for one in data.values()
         ):
             return self._from_columns(data)
-        return self._from_rows([data])
+        return self._from_rows([data], single=True)
 
     def _from_list(self, data: list[Any]) -> tuple[list[int] | None, Blocks]:
         if data and isinstance(data[0], dict) and (self._named or not self._nested):
@@ -262,27 +265,32 @@ class _Columns:
         names = self._names if self._named else range(data.shape[1])
         return self._from_columns({name: data[:, index] for index, name in enumerate(names)})
 
-    def _from_rows(self, rows: list[dict[Any, Any]]) -> tuple[list[int] | None, Blocks]:
+    def _from_rows(
+        self, rows: list[dict[Any, Any]], single: bool = False
+    ) -> tuple[list[int] | None, Blocks]:
         try:
             found = self._rows.convert(rows)
         except Refused as refused:
-            raise self._wrong(*self._find(rows), refused=refused) from None
+            raise self._refused(rows, single) from refused
         if found is None:  # somewhere a key is missing, or there are more
-            return self._from_uneven(rows)
+            return self._from_uneven(rows, single)
         return None, found
 
-    def _find(self, rows: list[dict[Any, Any]]) -> tuple[int]:
-        """The column that a row was refused for."""
+    def _refused(self, rows: list[dict[Any, Any]], single: bool) -> InvalidParameter:
+        """The error for rows of which one was refused: looked for again, now with column and row."""
         for position, spec in enumerate(self._specs):
-            convert = columns.cell_converter(spec.type, spec.required)
-            for row in rows:
-                try:
-                    convert(row[self._names[position]])
-                except Refused:
-                    return (position,)
+            try:
+                columns.cells(
+                    spec.type, spec.required, [row[self._names[position]] for row in rows]
+                )
+            except Refused as refused:
+                refused.row = None if single else refused.row
+                return self._wrong(position, refused)
         raise AssertionError("no value was refused")  # pragma: no cover
 
-    def _from_uneven(self, rows: list[dict[Any, Any]]) -> tuple[list[int] | None, Blocks]:
+    def _from_uneven(
+        self, rows: list[dict[Any, Any]], single: bool
+    ) -> tuple[list[int] | None, Blocks]:
         for number, row in enumerate(rows):
             if not isinstance(row, Mapping):
                 raise InvalidParameter(
@@ -299,6 +307,7 @@ class _Columns:
             try:
                 array = columns.cells(spec.type, spec.required, [row.get(name) for row in rows])
             except Refused as refused:
+                refused.row = None if single else refused.row
                 raise self._wrong(position, refused) from None
             blocks.append(((place,), array[None]))
         return present, blocks
@@ -356,7 +365,7 @@ class _Columns:
         key = frames.layout_key(frame)
         found = frame.columns
         for plan in self._plans.get(key, ()):
-            if plan.columns is found or plan.columns.equals(found):
+            if frames.same_columns(plan.columns, found):
                 break
         else:
             plan = self._plan(frame, key)
@@ -476,37 +485,38 @@ class _Rows:
 class _FramePlan:
     """What to do with frames of one layout."""
 
-    __slots__ = ("_result", "_same", "_steps", "_wanted", "columns")
+    __slots__ = ("_places", "_result", "_same", "_steps", "columns")
 
     def __init__(self, frame: Any, specs: list[ColSpec], wanted: list[tuple[int, int]]) -> None:
         self.columns = frame.columns
-        kinds = frames.dtypes(frame)
-        self._wanted = [at for _, at in wanted]
-        self._same = self._wanted == list(range(len(kinds)))
-        self._result = frame.columns[self._wanted]
-        self._steps: list[tuple[int, int, int, Plan]] = []
+        kinds, where = frames.dtypes(frame), frames.places(frame)
+        taken = [at for _, at in wanted]
+        self._same = taken == list(range(len(kinds)))
+        self._result = frame.columns[taken]
+        self._places = [where[at] for at in taken]
+        self._steps: list[tuple[int, int, frames.Place, Plan]] = []
         for place, (position, at) in enumerate(wanted):
             spec = specs[position]
             plan = columns.plan(spec.type, spec.required, kinds[at])
             if plan is not None:
-                self._steps.append((place, position, at, plan))
+                self._steps.append((place, position, where[at], plan))
 
     def run(self, frame: Any, wrong: Callable[[int, Refused], InvalidParameter]) -> Any:
         """The frame as the model takes it: never the caller's own, so that a model may change it."""
         converted = {}
-        for place, position, at, plan in self._steps:
-            values = frames.values(frame, at)
+        for number, position, place, plan in self._steps:
+            values = frames.at(frame, place)
             try:
                 found = plan(values)
             except Refused as refused:
                 raise wrong(position, refused) from None
             if found is not values:
-                converted[place] = found
+                converted[number] = found
         if self._same and not converted:
             return frames.shallow(frame)
         arrays = [
-            converted[place] if place in converted else frames.values(frame, at)
-            for place, at in enumerate(self._wanted)
+            converted[number] if number in converted else frames.at(frame, place)
+            for number, place in enumerate(self._places)
         ]
         return frames.build(arrays, self._result, frame.index)
 

@@ -2,7 +2,8 @@
 
 ``input_example.json`` holds the data, ``serving_input_example.json`` the same as a scoring request. What they were
 (a frame, an array, a dictionary of arrays, a sparse matrix, plain JSON) stands in MLmodel under
-``saved_input_example_info``. An example with parameters is a pair of data and a dictionary.
+``saved_input_example_info``. An example with parameters is a pair of data and a dictionary. MLflow 1 wrote arrays as
+TensorFlow Serving takes them (``format: tf-serving``); these are read too.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def load_example(
         if kind == "json_object":
             return stored
         if kind == "ndarray":
-            return _arrays(stored, schema)
+            return _arrays(stored["inputs"] if info.get("format") else stored, schema)
         if kind == "dataframe":
             return _frame(stored, schema)
         if kind in ("sparse_matrix_csc", "sparse_matrix_csr"):
@@ -275,6 +276,8 @@ def _frame(stored: Any, schema: Schema | None) -> Any:
 
     if isinstance(stored, list):
         stored = {"data": stored}
+    if len({len(row) for row in stored["data"]}) > 1:
+        raise ValueError("its rows are of several lengths")
     frame = pandas.DataFrame(stored["data"], columns=stored.get("columns"))
     if schema is None or schema.is_tensor_spec():
         return frame

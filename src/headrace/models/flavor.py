@@ -64,6 +64,9 @@ class Flavor(Protocol):
         name: Its key under ``flavors`` in MLmodel, as MLflow has it: ``sklearn``.
         library: The package that its models come from: ``sklearn``. Where several flavors claim a model,
             the one is taken whose library defines the class nearest to the model's own.
+
+    A flavor may have one attribute more, ``wants``: names of ``save_model``'s keywords that are everybody's and
+    that `save` is to be given among its options: ``input_example`` (the data alone), ``signature``.
     """
 
     name: str

@@ -16,24 +16,56 @@ import numpy as np
 
 from headrace.models.columns import objects
 
+#: Arrays of text: what pandas calls their dtype costs more to compare than to know by the class.
+_TEXT = frozenset(("ArrowStringArray", "StringArray", "ArrowStringArrayNumpySemantics"))
 
-class Layout:
-    """How frames are laid out: their columns, and the type of each."""
-
-    __slots__ = ("columns", "dtypes", "key")
-
-    def __init__(self, columns: Any, dtypes: list[Any], key: tuple[Any, ...]) -> None:
-        self.columns = columns
-        self.dtypes = dtypes
-        self.key = key
+#: Where a column is: the number of its block, and its row there if the block has several columns.
+Place = tuple[int, int | None]
 
 
 def layout_key(frame: Any) -> tuple[Any, ...]:
-    """What two frames share if their columns, told by position, are of the same types."""
+    """What two frames share if their columns, told by position, are of the same types and in the same places."""
     if _parts() is None:
         return tuple(frame.dtypes)
+    key: list[Any] = []
+    for block in frame._mgr.blocks:
+        kind = block.values.__class__
+        key.append(kind if kind.__name__ in _TEXT else block.dtype)
+        where = block.mgr_locs.indexer
+        key.append(
+            (where.start, where.stop, where.step) if type(where) is slice else where.tobytes()
+        )
+    return tuple(key)
+
+
+def same_columns(one: Any, other: Any) -> bool:
+    """Whether two indexes hold the same names in the same order."""
+    if one is other:
+        return True
+    try:
+        return bool(one._values._pa_array.equals(other._values._pa_array))  # text, with pyarrow
+    except AttributeError:
+        return bool(one.equals(other))
+
+
+def places(frame: Any) -> list[Place]:
+    """Where each column of a frame is, and of all frames with its `layout_key`."""
+    if _parts() is None:
+        return [(position, None) for position in range(frame.shape[1])]
     manager = frame._mgr
-    return (manager.blknos.tobytes(), *[block.dtype for block in manager.blocks])
+    found: list[Place] = []
+    for number, row in zip(manager.blknos.tolist(), manager.blklocs.tolist(), strict=True):
+        found.append((number, row if manager.blocks[number].values.ndim == 2 else None))
+    return found
+
+
+def at(frame: Any, place: Place) -> Any:
+    """The values of the column in a place: an array of numpy or of pandas."""
+    number, row = place
+    if _parts() is None:
+        return values(frame, number)
+    block = frame._mgr.blocks[number].values
+    return block if row is None else block[row]
 
 
 def dtypes(frame: Any) -> list[Any]:
@@ -172,7 +204,7 @@ def _assembled() -> _Parts:
         old = frame._mgr
         manager = BlockManager(
             [block.copy(deep=False) for block in old.blocks],
-            [axis.view() for axis in old.axes],
+            [axis._view() for axis in old.axes],
             verify_integrity=False,
         )
         return from_manager(manager, manager.axes)
@@ -208,3 +240,6 @@ def _try(parts: _Parts) -> None:
     manager = usual._mgr
     assert [manager.blocks[one].dtype for one in manager.blknos] == list(usual.dtypes)
     assert manager.iget_values(2).tolist() == arrays["c"].tolist()
+    where = [(one.mgr_locs.indexer, one.values.ndim) for one in manager.blocks]
+    assert len(where) == len(manager.blocks)
+    assert manager.blklocs.tolist() == [0, 0, 1, 0, 0]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -38,8 +38,12 @@ class Digest(NamedTuple):
     size: int
 
 
-def folder_digest(folder: Path | str) -> Digest:
+def folder_digest(folder: Path | str, *, without: Collection[str] = ()) -> Digest:
     """The hash and size of a folder. Memory is flat whatever the sizes.
+
+    Args:
+        folder: The folder.
+        without: Files in it, by their paths, that do not count.
 
     Raises:
         InvalidModel: It is no folder, or holds a link, a special file or a name that cannot be written in a line.
@@ -47,7 +51,8 @@ def folder_digest(folder: Path | str) -> Digest:
     root = os.fspath(folder)
     if not os.path.isdir(root):  # noqa: PTH112 - a Path for each file is slow
         raise InvalidModel(f"{root} is not a folder")
-    files = sorted(_files(root, ""))
+    left_out = {path.encode() for path in without}
+    files = sorted(file for file in _files(root, "") if file[0] not in left_out)
     big = [path for path, size in files if size >= _BIG]
     hashes: dict[bytes, str] = {}
     if len(big) > 1:

@@ -18,9 +18,11 @@ import builtins
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,9 @@ from headrace.models.requirements import installed
 #: What loads the model in the fresh process: ``module:function``, called with the folder.
 LOADER = "headrace.models.imports:load_own"
 _MOST_BYTES = 64 << 20
+#: Files that name no module, or are read in another way.
+_PLAIN = (".py", ".skops", ".json", ".yaml", ".txt", ".md", ".safetensors", ".onnx", ".ubj")
+_OWN = ("MLmodel",)
 
 
 def own_code(folder: Path) -> bool:
@@ -44,7 +49,11 @@ def named_modules(folder: Path) -> set[str]:
 
     files = [one for one in files_of(folder) if one.size <= _MOST_BYTES]
     found: set[str] = set()
-    for finding in inspect_files(folder, files):
+    for one in files:
+        if one.path.endswith(".skops"):
+            found |= _in_skops(folder / one.path)
+    opaque = [one for one in files if not one.path.endswith(_PLAIN) and one.path not in _OWN]
+    for finding in inspect_files(folder, opaque):
         found.update((*finding.types, *finding.imports))
     for one in files:
         if one.path.endswith(".py"):
@@ -57,6 +66,17 @@ def named_modules(folder: Path) -> set[str]:
         for name in found
         if name.partition(".")[0].isidentifier() and name.partition(".")[0] not in local
     }
+
+
+def _in_skops(file: Path) -> set[str]:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            if archive.getinfo("schema.json").file_size > _MOST_BYTES:
+                return set()
+            text = archive.read("schema.json").decode("utf-8", "replace")
+    except (OSError, KeyError, zipfile.BadZipFile):
+        return set()
+    return set(re.findall(r'"__module__": "([^"\\]+)"', text))
 
 
 def _imported(file: Path) -> set[str]:
@@ -86,7 +106,15 @@ def seen_modules(folder: Path, timeout: float = 120.0, loader: str = LOADER) -> 
     """
     with tempfile.TemporaryDirectory(prefix="headrace-imports-") as scratch:
         file = Path(scratch) / "modules.json"
-        command = [sys.executable, "-m", __name__, str(folder), str(file), "--loader", loader]
+        command = [
+            sys.executable,
+            "-m",
+            "headrace.models.imports",
+            str(folder),
+            str(file),
+            "--loader",
+            loader,
+        ]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(one for one in sys.path if one)}
         try:
             done = subprocess.run(
@@ -202,4 +230,5 @@ def _try_example(model: Any, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    # Under its own name: what this module imports is not the model's doing, what __main__ imports may be.
+    importlib.import_module("headrace.models.imports").main()

@@ -131,7 +131,7 @@ def infer_schema(data: Any) -> Schema:
         return _of_dict(data)
     if isinstance(data, list):
         return _of_list(data)
-    if hasattr(data, "model_fields"):
+    if hasattr(type(data), "model_fields"):
         raise InvalidParameter(
             f"No signature is told from an object of pydantic ({type(data).__name__}): write the type hint "
             f"`list[{type(data).__name__}]` at predict, and it is told from there"
@@ -478,13 +478,21 @@ def _class_hint(hint: type) -> Object | None:
     if isinstance(fields, dict):
         return Object([_pydantic_field(hint, name, one) for name, one in fields.items()])
     if typing.is_typeddict(hint):
-        required: frozenset[str] = getattr(hint, "__required_keys__", frozenset())
-        hints = typing.get_type_hints(hint)
-        return Object([_field(name, one, name in required) for name, one in hints.items()])
+        hints = typing.get_type_hints(hint, include_extras=True)
+        total = bool(getattr(hint, "__total__", True))
+        return Object([_key(name, one, total) for name, one in hints.items()])
     if dataclasses.is_dataclass(hint):
         hints = typing.get_type_hints(hint)
         return Object([_field(one.name, hints[one.name], True) for one in dataclasses.fields(hint)])
     return None
+
+
+def _key(name: str, hint: Any, required: bool) -> Property:
+    """A key of a TypedDict. (Its ``__required_keys__`` do not know of annotations that are text.)"""
+    origin = typing.get_origin(hint)
+    if origin in (typing.Required, typing.NotRequired):
+        required, (hint,) = origin is typing.Required, typing.get_args(hint)
+    return _field(name, hint, required)
 
 
 def _field(name: str, hint: Any, required: bool) -> Property:

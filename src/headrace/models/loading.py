@@ -104,8 +104,8 @@ class PyFuncModel:
     @property
     def input_example(self) -> Any:
         """The input example that it was saved with, None if there is none."""
-        info = self.metadata.saved_input_example_info
-        return None if info is None else load_example(self._folder, info)
+        about = self.metadata
+        return load_example(self._folder, about.saved_input_example_info, about.signature)
 
     @property
     def input_schema(self) -> Schema | None:

@@ -33,9 +33,10 @@ def cloudpickled(model: object) -> bytes:
     with _by_value:
         cloudpickle.register_pickle_by_value(python_model)
         try:
-            return dumped(model, dump)
+            written: bytes = dumped(model, dump)
         finally:
             cloudpickle.unregister_pickle_by_value(python_model)
+    return written
 
 
 def dumped(

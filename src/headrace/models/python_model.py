@@ -200,7 +200,13 @@ def _conform_fields(data: Any, hint: Any, where: str) -> Any:
         name: conform(value, hints[name], f"{where}[{name!r}]") for name, value in data.items()
     }
     if not typed:
-        missing = hint.__required_keys__.difference(found)
+        # Where annotations are strings, the class itself does not know which keys may be left out.
+        marked = typing.get_type_hints(hint, include_extras=True)
+        missing = {
+            name
+            for name in hint.__required_keys__.difference(found)
+            if typing.get_origin(marked[name]) is not typing.NotRequired
+        }
         return refuse(data, hint, where, f"it lacks {min(missing)!r}") if missing else found
     try:
         return hint(**found)

@@ -14,14 +14,15 @@ from headrace.errors import AlreadyExists, InvalidParameter
 from headrace.models.copying import copy_tree
 from headrace.models.enforcement import compile_signature
 from headrace.models.environment import write_environment
-from headrace.models.examples import save_example
+from headrace.models.examples import save_example, split_example
 from headrace.models.find import PYTHON_FUNCTION, find_flavor, flavor_named, section_of
 from headrace.models.flavor import Flavor, Permit, Saved
 from headrace.models.formats import FORMATS
 from headrace.models.hashing import folder_digest
+from headrace.models.imports import own_code
 from headrace.models.inference import infer_from_hints, infer_signature
 from headrace.models.inspection.inspector import inspect_files
-from headrace.models.mlmodel import MLModel
+from headrace.models.mlmodel import FILE_NAME, MLModel
 from headrace.models.produced import remember
 from headrace.models.signature import ModelSignature
 from headrace.models.structure import files_of
@@ -76,7 +77,8 @@ def save_model(
     chosen = _flavor_of(model, flavor, options)
     described = MLModel() if mlmodel is None else mlmodel
     with _unborn(target) as folder:
-        saved = chosen.save(model, folder, options)
+        saved = chosen.save(model, folder, {**options, **_wanted(chosen, signature, input_example)})
+        input_example = _plain_example(input_example)
         _copy_code(code_paths, folder)
         _describe(described, chosen, saved, has_code=bool(code_paths))
         if metadata is not None:
@@ -84,13 +86,17 @@ def save_model(
         if input_example is not None:
             described.saved_input_example_info = save_example(folder, input_example)
         _sign(described, chosen, saved, folder, signature, input_example)
+        if own_code(folder):
+            described.write(folder)  # for it is loaded, to see what it imports
         write_environment(
             folder,
             requirements=saved.requirements,
             pip_requirements=pip_requirements,
             extra_pip_requirements=extra_pip_requirements,
         )
-        described.model_size_bytes = sum(entry.size for entry in files_of(folder))
+        described.model_size_bytes = sum(
+            entry.size for entry in files_of(folder) if entry.path != FILE_NAME
+        )
         described.write(folder)
         digest = folder_digest(folder)
     remember(digest.hash)
@@ -103,6 +109,31 @@ def _flavor_of(model: Any, name: str | None, options: Mapping[str, Any]) -> Flav
     if model is None and options.get("loader_module") is not None:
         return flavor_named(PYTHON_FUNCTION)
     return find_flavor(model)
+
+
+def _wanted(flavor: Flavor, signature: Any, example: Any) -> dict[str, Any]:
+    """What of everybody's keywords a flavor has asked to see, see `headrace.models.flavor`."""
+    shared = {
+        "input_example": split_example(example)[0],
+        "signature": signature or None,
+    }
+    return {name: shared[name] for name in getattr(flavor, "wants", ())}
+
+
+def _plain_example(example: Any) -> Any:
+    """An example as it can be kept: tensors as arrays. Several arrays, by which a module is traced, cannot be."""
+    data, params = split_example(example)
+    if params is not None:
+        return _plain_example(data), params
+    if hasattr(example, "detach"):
+        return example.detach().cpu().numpy()
+    if (
+        isinstance(example, (list, tuple))
+        and example
+        and all(hasattr(one, "dtype") for one in example)
+    ):
+        return None if any(getattr(one, "ndim", 0) for one in example) else example
+    return example
 
 
 def _describe(described: MLModel, flavor: Flavor, saved: Saved, *, has_code: bool) -> None:
@@ -146,7 +177,7 @@ def _sign(
         described.signature = given
         _check_example(given, example)
         return
-    data, params = example if _is_pair(example) else (example, None)
+    data, params = split_example(example)
     hinted = infer_from_hints(saved.typed, params) if saved.typed is not None else None
     if hinted is not None:
         described.signature, described.is_signature_from_type_hint = hinted, True
@@ -183,7 +214,7 @@ def _refuse_existing(target: Path) -> None:
 def _check_example(signature: ModelSignature, example: Any) -> None:
     if example is None:
         return
-    data, params = example if _is_pair(example) else (example, None)
+    data, params = split_example(example)
     enforcer = compile_signature(signature)
     try:
         enforcer.inputs(data)
@@ -192,11 +223,6 @@ def _check_example(signature: ModelSignature, example: Any) -> None:
         raise InvalidParameter(
             f"the input example is not what the signature says: {error}"
         ) from error
-
-
-def _is_pair(example: Any) -> bool:
-    """Whether an example is data and parameters, as in MLflow: a tuple of two, the second a dict."""
-    return isinstance(example, tuple) and len(example) == 2 and isinstance(example[1], dict)
 
 
 def _own_permit(folder: Path) -> Permit:

@@ -5,7 +5,7 @@ made and checked by the library's own command as well. Three ways: a key pair (e
 certificate with its chain, or an identity that sigstore vouches for, which asks the network.
 
 What may come into a folder after it was signed is not part of the signature: the signature itself, and the note
-that registries leave there on download (`UNSIGNED`). Everything else must be named in it: a file that was added fails, wherever
+that registries leave there on download (`LATER`). Everything else must be named in it: a file that was added fails, wherever
 it lies. (The library alone lets files in ``.git`` pass.) MLmodel is signed as it is when the model has been logged: nothing here edits it later.
 """
 
@@ -21,12 +21,11 @@ from typing import Any
 import msgspec
 
 from headrace.errors import InvalidParameter, PolicyViolation, Unsupported
+from headrace.models.hashing import folder_digest
 from headrace.models.policy import Identity, Signature
-from headrace.models.structure import files_of
+from headrace.models.produced import is_produced, remember
+from headrace.models.structure import LATER, SIGNATURE, files_of
 
-SIGNATURE = "model.sig"
-#: Not signed: the signature, and what registries add on download.
-UNSIGNED = frozenset((SIGNATURE, "registered_model_meta"))
 #: Harmless, and left out by the library's command.
 _GIT = frozenset((".gitattributes", ".gitignore"))
 _MOST_BYTES = 64 << 20
@@ -98,7 +97,7 @@ def sign(
         raise InvalidParameter(f"The key or certificate cannot be used to sign: {error}") from None
     file = place / SIGNATURE
     unborn = place / f".{SIGNATURE}.part"
-    was_own = _is_own(place)
+    was_own = is_produced(folder_digest(place).hash)
     try:
         # Beside the folder's other files only when it is whole.
         config.sign(place, unborn)
@@ -108,7 +107,7 @@ def sign(
     finally:
         unborn.unlink(missing_ok=True)
     if was_own:
-        _remember(place)
+        remember(folder_digest(place).hash)  # it stays this user's own
     return file
 
 
@@ -205,7 +204,7 @@ def _verify(folder: Path, config: Any, hashing: Any, by: str) -> Verified:
         raise PolicyViolation(
             f"The signature does not hold for {by}: {_reason(error)}. Nothing was opened."
         ) from None
-    added = sorted(set(files) - signed - UNSIGNED - _GIT)
+    added = sorted(set(files) - signed - LATER - _GIT)
     if added:
         raise PolicyViolation(
             f"The signature does not hold for {by}: it does not cover {', '.join(added[:20])}. Nothing was opened."
@@ -235,23 +234,8 @@ def _reason(error: Exception) -> str:
 def _hashing(library: Any) -> Any:
     """What is hashed: everything but what may come later."""
     return library.hashing.Config().set_ignored_paths(
-        paths=sorted((*UNSIGNED, f".{SIGNATURE}.part")), ignore_git_paths=False
+        paths=sorted((*LATER, f".{SIGNATURE}.part")), ignore_git_paths=False
     )
-
-
-def _is_own(folder: Path) -> bool:
-    from headrace.models.hashing import folder_digest
-    from headrace.models.produced import is_produced
-
-    return is_produced(folder_digest(folder).hash)
-
-
-def _remember(folder: Path) -> None:
-    """A model of one's own stays one's own when it is signed."""
-    from headrace.models.hashing import folder_digest
-    from headrace.models.produced import remember
-
-    remember(folder_digest(folder).hash)
 
 
 def _library() -> Any:

@@ -19,6 +19,11 @@ from headrace.errors import InvalidModel, NotFound, PolicyViolation
 #: Files and folders that one model may have.
 MOST_ENTRIES = 100_000
 MOST_DEPTH = 40
+#: The signature of a model; see `headrace.models.signing`.
+SIGNATURE = "model.sig"
+#: What may come into a folder after it was registered or signed: the signature, and a note that registries
+#: leave on download. Neither a digest nor a signature covers them, and no loader opens them.
+LATER = frozenset((SIGNATURE, "registered_model_meta"))
 #: Bytes of one file. Sparse ones claim what no disk holds.
 MOST_BYTES = 1 << 42
 #: A fifo that took a file's place must not make us wait.

@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import logging
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headrace.entities import LoggedModelInput
-from headrace.errors import InvalidParameter, NotFound, Unsupported
+from headrace.errors import InvalidParameter, Unsupported
 from headrace.protocol.limits import check_key
+from headrace.protocol.model_aliases import CHECK_TAG, PASSED
 from headrace.tracking import data as datasets
 from headrace.tracking.active import ActiveRun, active_run, start_run
 from headrace.tracking.choice import choice
+from headrace.tracking.models import load_model
 from headrace.tracking.runs import log_inputs, log_metrics
 
 if TYPE_CHECKING:
+    from headrace.entities import ModelVersion
     from headrace.models.evaluation import Evaluation, Rows
 
 _log = logging.getLogger("headrace")
 
-#: Tags of a model version: what guards of aliases read, and where the result is.
-CHECK_TAG = "headrace.check."
+#: Tag of a model version: the run that has the result of its last evaluation.
 RUN_TAG = "headrace.evaluation.run_id"
+#: Characters of a prefix: with the rest of it, a check's tag has to stay within what keys may have.
+_LONGEST = 30
 #: Folder of a run's artifacts.
 FOLDER = "evaluation"
 
-_SCHEMES = ("models:/", "runs:/", "file:", "s3:/", "gs:/", "az:/", "abfss:/", "mlflow-artifacts:/")
+_URI = re.compile(r"file:|[A-Za-z][A-Za-z0-9+.\-]+:/")
 #: Keys of MLflow's ``evaluator_config`` that say something here.
 _CONFIG = {
     "label_list": "classes",
@@ -117,7 +121,7 @@ def evaluate(
         bootstrap: Resamples for confidence intervals; 0: none.
         confidence: Of the intervals.
         seed: Of the resamples.
-        prefix: Put before the name of each metric; plots and tables go to ``evaluation/<prefix>``.
+        prefix: Put before the name of each metric and check that is logged; plots and tables go to ``evaluation/<prefix>``.
         plots: Draw plots, when logging.
         log: Log the result and set checks; else only return it.
         model_id: The logged model that the metrics are about. Default: the one that ``model`` says.
@@ -145,6 +149,8 @@ def evaluate(
     prefix = config.pop("prefix", prefix)
     if prefix:
         check_key(f"{prefix}accuracy_score", "metric")
+        if len(prefix) > _LONGEST:
+            raise InvalidParameter(f"prefix='{prefix[:60]}…': at most {_LONGEST} characters.")
     plan = Plan(
         **{
             "kind": _one("kind", kind, "model_type", model_type),
@@ -185,20 +191,15 @@ def evaluate(
         dataset = _described(rows, targets)
         _logged(result, prefix, dataset, about if isinstance(about, str) else None, plots=plots)
         if subject.version is not None:
-            _set_checks(subject.version, result)
+            _set_checks(subject.version, result, prefix)
     return result
 
 
-class _Version(NamedTuple):
-    name: str
-    number: str
-
-
 class _Subject(NamedTuple):
-    """A model, the version that it is of, and its id as a logged model."""
+    """A model, the registered version that it is, and its id as a logged model."""
 
     model: Any
-    version: _Version | None = None
+    version: ModelVersion | None = None
     model_id: str | None = None
 
 
@@ -222,48 +223,27 @@ def _configured(config: Mapping[str, Any] | None) -> dict[str, Any]:
 def _is_uri(model: str | Path) -> bool:
     """Whether it names a model, rather than a column of predictions."""
     return (
-        isinstance(model, Path) or model.startswith(_SCHEMES) or (Path(model) / "MLmodel").exists()
+        isinstance(model, Path)
+        or _URI.match(model) is not None
+        or (Path(model) / "MLmodel").exists()
     )
 
 
 def _loaded(uri: str | Path) -> _Subject:
-    """The model that a URI names.
+    """The model that an address names.
 
     An alias is resolved once: what is loaded is the version that gets the checks, whoever moves the alias meanwhile.
     """
-    models: Any = importlib.import_module("headrace.models")
-    client: Any = choice.client()
-    version = _version(str(uri))
-    found = None if version is None else client.get_model_version(*version)
-    at = str(uri) if version is None else f"models:/{version.name}/{version.number}"
-    model = models.load_model(at)
-    model_id = getattr(found, "model_id", None) or getattr(model, "model_id", None)
-    return _Subject(model, version, model_id)
+    from headrace.models.download import locate_model
+    from headrace.models.uris import parse_model_uri
 
-
-def _version(uri: str) -> _Version | None:
-    """The registered version that a URI names; None: it names none.
-
-    Raises:
-        NotFound: There is no such version, alias or stage.
-    """
-    if not uri.startswith("models:/"):
-        return None
-    name, slash, suffix = uri.removeprefix("models:/").strip("/").partition("/")
-    client: Any = choice.client()
-    if slash and suffix.isdigit():
-        return _Version(name, suffix)
-    if slash:
-        stages = None if suffix.lower() == "latest" else [suffix]
-        versions = client.get_latest_versions(name, stages)
-        if not versions:
-            raise NotFound(f"Model '{name}' has no version for '{uri}'.")
-        newest = max(versions, key=lambda version: int(version.version))
-        return _Version(name, str(newest.version))
-    if "@" in name:
-        name, _, alias = name.rpartition("@")
-        return _Version(name, str(client.get_model_version_by_alias(name, alias).version))
-    return None
+    located = locate_model(uri, client=choice.client())
+    version, at = located.version, str(uri)
+    if version is not None:
+        path = parse_model_uri(uri).path
+        at = "/".join(part for part in ("models:", version.name, version.version, path) if part)
+    model = load_model(at)
+    return _Subject(model, version, located.model_id or getattr(model, "model_id", None))
 
 
 def _rows(data: Any, names: Sequence[Any] | None) -> Rows | None:
@@ -335,10 +315,10 @@ def _run() -> Iterator[ActiveRun]:
         yield made
 
 
-def _set_checks(version: _Version, result: Evaluation) -> None:
+def _set_checks(version: ModelVersion, result: Evaluation, prefix: str) -> None:
     """Write the checks to the version, those that failed first: a connection that breaks leaves no false pass."""
-    client: Any = choice.client()
+    client, key = choice.client(), (version.name, version.version)
     for check in sorted(result.checks.values(), key=lambda check: check.passed):
-        word = "passed" if check.passed else "failed"
-        client.set_model_version_tag(*version, CHECK_TAG + check.name, word)
-    client.set_model_version_tag(*version, RUN_TAG, result.run_id)
+        word = PASSED if check.passed else "failed"
+        client.set_model_version_tag(*key, f"{CHECK_TAG}{prefix}{check.name}", word)
+    client.set_model_version_tag(*key, RUN_TAG, result.run_id)

@@ -192,6 +192,40 @@ def test_a_firing_survives_a_kill_between_commit_and_action(
     first.process.returncode = 0  # it was meant to die: the fixture need not stop it
 
 
+def test_a_rule_moves_an_alias_to_what_the_run_made_unless_a_guard_says_no(
+    server: StartServer,
+) -> None:
+    front = Front(server())
+    api = front.api
+    then = [
+        {"set_alias": {"model": "fraud", "alias": "challenger"}},
+        {"set_alias": {"model": "fraud", "alias": "newest", "version": "latest"}},
+        {"set_alias": {"model": "fraud", "alias": "first", "version": 1}},
+        {"set_alias": {"model": "fraud", "alias": "champion"}},
+        {"set_alias": {"model": "other", "alias": "challenger"}},
+    ]
+    api.create_rule(spec=rule("made", {"event": {"types": "run.finished"}}, then=then))
+    run_id = api.new_run()
+    for name in ("fraud", "other"):
+        api.create_registered_model(name=name)
+    for source, made_by in (("s3://b/m", None), (f"runs:/{run_id}/m", run_id), ("s3://b/m", None)):
+        api.create_model_version(name="fraud", source=source, run_id=made_by)
+    api.set_guard(name="fraud", alias="champion", approvals=1)
+    api.update_run(run_id=run_id, status="FINISHED")
+    front.until("rule.action.done", "made", 3)
+    front.until("rule.action.failed", "made", 2)
+    (firing,) = front.firings("made")
+    failed = [one["error"] for one in firing.outcomes if not one["done"]]
+    assert "is guarded" in failed[0]
+    assert "so far agree: nobody" in failed[0]
+    assert failed[1] == f"Run {run_id} made no version of the model 'other'."
+    assert api.get_registered_model(name="fraud").registered_model.aliases == {
+        "challenger": "2", "newest": "3", "first": "1",
+    }  # fmt: skip
+    moves = api.list_alias_history(name="fraud").moves
+    assert {one.actor for one in moves} == {"rule:made"}
+
+
 def test_a_file_of_rules_is_followed(server: StartServer, tmp_path: Path) -> None:
     file = tmp_path / "rules.yaml"
     file.write_text(

@@ -20,6 +20,7 @@ from headrace.models.flavor import Permit
 from headrace.models.flavors.keras import FLAVOR
 from headrace.models.policy import SAFE
 from support.flavors import (
+    audit,
     formats,
     load,
     mlflow_load,
@@ -76,9 +77,10 @@ def test_mlflow_opens_what_we_save_and_we_open_what_it_saves(
     assert np.array_equal(mlflow_predict(ours, ROWS), right)
     for folder in (ours, tmp_path / "theirs"):
         assert formats(FLAVOR, folder) == {"keras"}
+        audit(folder)
         assert isinstance(load(FLAVOR, folder), keras.Model)
         assert np.array_equal(predict(FLAVOR, folder, ROWS), right)
-    assert section(FLAVOR, ours) == section(FLAVOR, tmp_path / "theirs")
+    assert section(FLAVOR, ours) == {**section(FLAVOR, tmp_path / "theirs"), "code": None}
 
 
 def test_frames_and_lists_of_rows_are_taken(model: Any, ours: Path) -> None:
@@ -169,7 +171,7 @@ def changed(source: Path, folder: Path, change: Callable[[dict[str, Any]], Any])
         {"class_name": "__lambda__", "config": {"code": ""}},
         {"class_name": "Lambda", "config": {}},
         {"module": ["os"], "class_name": "system", "config": {}},
-        {"module": "keras", "class_name": "Function", "config": {}},
+        {"module": "builtins", "class_name": "function", "config": "exec"},
     ],
 )
 def test_an_archive_that_would_run_something_is_found_out_wherever_it_says_so(
@@ -181,6 +183,8 @@ def test_an_archive_that_would_run_something_is_found_out_wherever_it_says_so(
     assert formats(FLAVOR, bad) == {"keras-code"}
     with pytest.raises(PolicyViolation, match="keras-code"):
         load(FLAVOR, bad)
+    with pytest.raises(PolicyViolation, match="keras-code"):
+        audit(bad)
 
 
 def test_what_is_no_archive_of_keras_is_not_opened(ours: Path, tmp_path: Path) -> None:

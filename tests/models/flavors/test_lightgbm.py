@@ -14,6 +14,7 @@ from headrace.errors import InvalidModel, InvalidParameter, PolicyViolation
 from headrace.models.find import find_flavor
 from headrace.models.flavors.lightgbm import FLAVOR
 from support.flavors import (
+    audit,
     formats,
     load,
     mlflow_load,
@@ -63,6 +64,7 @@ def test_mlflow_opens_what_we_save_and_we_open_what_it_saves(
     assert np.array_equal(mlflow_predict(tmp_path / "ours", FRAME), right)
     for folder in (tmp_path / "ours", tmp_path / "theirs"):
         assert formats(FLAVOR, folder) == {"lightgbm" if name == "Booster" else "skops"}
+        audit(folder)
         assert type(load(FLAVOR, folder)) is type(model)
         assert np.array_equal(predict(FLAVOR, folder, FRAME), right)
     assert set(section(FLAVOR, tmp_path / "ours")) <= set(section(FLAVOR, tmp_path / "theirs"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime as dt
 import functools
 import json
 import os
@@ -10,7 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -20,6 +22,7 @@ from headrace import models
 from headrace.errors import InvalidModel, InvalidParameter, PolicyViolation
 from headrace.models import load_folder, save_model
 from headrace.models.mlmodel import MLModel
+from headrace.models.python_model import conform
 from support.flavors import _mlflow, mlflow_predict
 
 FRAME = pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]})
@@ -211,6 +214,23 @@ def test_a_script_that_mlflow_saved_is_opened(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(loaded.predict(FRAME), FRAME * 4)
 
 
+def test_a_scripts_annotations_are_its_signature(tmp_path: Path) -> None:
+    script = tmp_path / "model.py"
+    script.write_text(
+        "import headrace.models\n"
+        "def doubled(model_input: list[int]) -> list[int]:\n"
+        "    return [2 * number for number in model_input]\n"
+        "headrace.models.set_model(doubled)\n"
+    )
+    saved = save(script, tmp_path / "m")
+    assert saved.is_signature_from_type_hint
+    loaded = load_folder(tmp_path / "m")
+    assert loaded.predict(np.array([1, 2])) == [2, 4]
+    assert mlflow_predict(tmp_path / "m", [1, 2]) == [2, 4]
+    with pytest.raises(InvalidParameter, match=r"model_input\[1\] must be int, got str"):
+        loaded.predict([1, "2"])
+
+
 @pytest.mark.parametrize(
     ("script", "message"),
     [
@@ -325,6 +345,61 @@ def test_mlflow_opens_them_where_headrace_is_not_installed(tmp_path: Path) -> No
     lines = run(WITHOUT, *folders).splitlines()
     assert lines[:3] == ["['B', 'A']", "['b!', 'a!']", "['bb', 'aa']"]
     assert "model_input[0] must be str, got int" in lines[3]
+
+
+class Place(TypedDict):
+    name: str
+    height: NotRequired[float]
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+    y: float = 0.5
+
+
+@pytest.mark.parametrize(
+    ("hint", "given", "right", "wrong", "message"),
+    [
+        (list[int], np.array([1, 2]), [1, 2], [1, True], r"model_input\[1\] must be int, got bool"),
+        (list[float], [1, 2.5], [1.0, 2.5], [None], r"must be float, got NoneType"),
+        (list[int | None], [1, None], [1, None], ["1"], "got str '1'"),
+        (list[dict[str, int]], [{"a": 1}], [{"a": 1}], [{"a": "1"}], r"model_input\[0\]\['a'\]"),
+        (list[list[str]], [["a"], []], [["a"], []], ["a"], r"model_input\[0\] must be list\[str\]"),
+        (list[Place], [{"name": "a", "height": 2}], [{"name": "a", "height": 2.0}], [{}], "lacks 'name'"),
+        (list[Point], [{"x": 1}], [Point(1)], [{"x": 1, "z": 2}], "no field 'z'"),
+        (list[Any], [1, "a"], [1, "a"], 3, r"must be list\[typing\.Any\], got int"),
+        (list[dt.datetime], ["2026-01-02"], [dt.datetime(2026, 1, 2)], ["soon"], "must be datetime"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_input_is_converted_to_what_is_annotated(
+    hint: Any, given: Any, right: Any, wrong: Any, message: str
+) -> None:
+    assert conform(given, hint, "model_input") == right
+    with pytest.raises(InvalidParameter, match=message):
+        conform(wrong, hint, "model_input")
+
+
+def test_pydantic_models_come_as_dicts(tmp_path: Path) -> None:
+    pydantic = pytest.importorskip("pydantic")
+
+    class Question(pydantic.BaseModel):  # type: ignore[misc,name-defined]
+        text: str
+        limit: int = 3
+
+    class Answers(models.PythonModel):
+        def predict(self, context, model_input: list[Question], params=None):  # type: ignore[no-untyped-def]
+            return [one.text[: one.limit] for one in model_input]
+
+    Answers.predict.__wrapped__.__annotations__["model_input"] = list[Question]  # type: ignore[attr-defined]
+    save(Answers(), tmp_path / "m")
+    rows = [{"text": "hello"}, {"text": "hello", "limit": 1}]
+    for data in (rows, [Question(**row) for row in rows]):
+        assert load_folder(tmp_path / "m").predict(data) == ["hel", "h"]
+        assert mlflow_predict(tmp_path / "m", data) == ["hel", "h"]
+    with pytest.raises(InvalidParameter, match=r"(?s)model_input\[0\] must be Question.*text"):
+        load_folder(tmp_path / "m").predict([{"limit": 1}])
 
 
 def run(code: str, *arguments: str) -> str:

@@ -16,9 +16,11 @@ import pandas as pd
 import pytest
 
 from headrace.errors import InvalidModel, InvalidParameter, PolicyViolation
+from headrace.models import load_folder
 from headrace.models.find import find_flavor
 from headrace.models.flavors.pytorch import FLAVOR
 from support.flavors import (
+    audit,
     formats,
     load,
     mlflow_load,
@@ -90,6 +92,7 @@ def test_mlflow_opens_what_we_export_and_we_open_what_it_exports(
     assert np.array_equal(mlflow_predict(ours, ROWS), right)
     for folder in (ours, theirs):
         assert formats(FLAVOR, folder) == {"torch-export"}
+        audit(folder)
         with torch.no_grad():
             assert np.array_equal(load(FLAVOR, folder)(torch.from_numpy(ROWS)).numpy(), right)
         assert np.array_equal(predict(FLAVOR, folder, ROWS), right)
@@ -101,8 +104,22 @@ def test_an_exported_graph_takes_frames_doubles_and_other_numbers_of_rows(
 ) -> None:
     assert np.array_equal(predict(FLAVOR, ours, ROWS.astype(np.float64)[:3]), right[:3])
     frame = pd.DataFrame(ROWS, index=list("wxyz"))
-    pd.testing.assert_frame_equal(predict(FLAVOR, ours, frame), mlflow_predict(ours, frame))
+    pd.testing.assert_frame_equal(
+        predict(FLAVOR, ours, frame), pd.DataFrame(right, index=frame.index)
+    )
     assert np.array_equal(predict(FLAVOR, ours, ROWS.tolist()), right)
+
+
+def test_a_model_predicts_on_the_device_of_its_configuration(
+    ours: Path, net: Any, tmp_path: Path, right: Any
+) -> None:
+    save(FLAVOR, net, tmp_path / "m", serialization_format="pickle")
+    for folder in (ours, tmp_path / "m"):
+        model = load_folder(folder, allow=["torch-pickle"], model_config={"device": "cpu"})
+        assert np.array_equal(model.predict(ROWS), right)
+    with pytest.raises(InvalidParameter, match="another device than meta"):
+        load_folder(ours, model_config={"device": "meta"})
+    assert load_folder(ours).input_example.shape == ROWS.shape
 
 
 def test_a_module_is_exported_as_it_is_used_not_as_it_is_trained(
@@ -289,6 +306,8 @@ def test_a_graph_that_would_run_text_is_refused(
     assert formats(FLAVOR, bad) == {"torch-pickle"}
     with pytest.raises(PolicyViolation, match="torch-pickle"):
         load(FLAVOR, bad)
+    with pytest.raises(PolicyViolation, match=r"model\.pt2"):
+        audit(bad)
     assert not Path("bomb").exists()
 
 
@@ -312,6 +331,8 @@ def test_a_graph_with_a_pickle_in_it_is_refused(
         assert formats(FLAVOR, bad) == {"torch-pickle"}
         with pytest.raises(PolicyViolation, match="torch-pickle"):
             load(FLAVOR, bad)
+        with pytest.raises(PolicyViolation, match=r"model\.pt2"):
+            audit(bad)
     assert not Path("bomb").exists()
 
 

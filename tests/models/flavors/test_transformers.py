@@ -21,6 +21,7 @@ from headrace.models.flavors.transformers import FLAVOR
 from headrace.models.mlmodel import MLModel
 from headrace.models.policy import SAFE
 from support.flavors import (
+    audit,
     formats,
     load,
     mlflow_load,
@@ -131,14 +132,17 @@ def test_mlflow_opens_what_we_save_and_we_open_what_it_saves(
     assert type(native) is type(pipeline)
     settings = SETTINGS.get(task, {}).get("model_config", {})
     right = pipeline(texts[0], **settings)
+    one, several = mlflow_predict(ours[task], texts[0]), mlflow_predict(ours[task], texts)
+    audit(ours[task])
     for folder in (ours[task], tmp_path / "theirs"):
         assert formats(FLAVOR, folder) == {"transformers"}
         again = load(FLAVOR, folder)
         assert type(again) is type(pipeline)
         assert again(texts[0], **settings) == right
-        assert same(predict(FLAVOR, folder, texts[0]), mlflow_predict(ours[task], texts[0]))
+        function = FLAVOR.predict(again, section(FLAVOR, folder))
+        assert same(function(texts[0], None), one)
         if task != "feature-extraction":  # MLflow forgets all but the first
-            assert same(predict(FLAVOR, folder, texts), mlflow_predict(ours[task], texts))
+            assert same(function(texts, None), several)
     theirs = section(FLAVOR, tmp_path / "theirs")
     assert {**section(FLAVOR, ours[task]), "env": None, "python_version": None} == {
         **theirs, "env": None, "python_version": None,
@@ -230,6 +234,8 @@ def test_a_configuration_that_leads_to_code_is_found_out(
     assert formats(FLAVOR, copy) == {"transformers", "python"}
     with pytest.raises(PolicyViolation, match="python"):
         load(FLAVOR, copy)
+    with pytest.raises(PolicyViolation):
+        audit(copy)
 
 
 @pytest.mark.parametrize(
@@ -248,6 +254,8 @@ def test_files_that_would_run_are_found_out(
     assert formats(FLAVOR, copy) == {"transformers", form}
     with pytest.raises(PolicyViolation, match=form):
         load(FLAVOR, copy)
+    with pytest.raises(PolicyViolation):
+        audit(copy)
 
 
 def test_pickled_weights_are_opened_at_a_word_and_as_tensors_only(

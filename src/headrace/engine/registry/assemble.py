@@ -19,6 +19,18 @@ _CHUNK = 5000
 _READY = "READY"
 
 _version = schema.model_version
+_COLUMNS = len(_version.c)
+_model = schema.registered_model
+#: Ids of the newest version in each stage of a model.
+_NEWEST = sa.select(
+    *(
+        sa.select(sa.func.max(_version.c.id))
+        .where(_version.c.model_id == _model.c.id, _version.c.stage == stage)
+        .correlate(_model)
+        .scalar_subquery()
+        for stage in range(len(STAGES))
+    )
+)
 
 
 def version_entities(
@@ -38,29 +50,40 @@ def version_entities(
     ):
         aliases[model, number].append(alias)
     parents = version_names(session, {row.parent_id for row in rows if row.parent_id is not None})
-    return [
-        ModelVersion(
-            name=names[row.model_id],
-            version=str(row.version),
-            creation_timestamp=row.creation_time,
-            last_updated_timestamp=row.last_update_time,
-            user_id=row.user_id,
-            current_stage=STAGES[row.stage],
-            description=row.description,
-            source=row.source,
-            run_id=row.run_uuid,
-            run_link=row.run_link,
-            status=_READY,
-            tag_list=tuple(tags.get(row.id, ())),
-            aliases=tuple(sorted(aliases.get((row.model_id, row.version), ()))),
-            model_id=row.logged_model_id,
-            digest=row.digest,
-            parent=None
-            if (one := parents.get(row.parent_id)) is None
-            else f"models:/{one[0]}/{one[1]}",
-        )
-        for row in rows
-    ]
+    return [_entity(row[:_COLUMNS], names, tags, aliases, parents) for row in rows]
+
+
+def _entity(
+    row: Any,
+    names: dict[int, str],
+    tags: dict[int, list[KeyValue]],
+    aliases: dict[tuple[int, int], list[str]],
+    parents: dict[int, tuple[str, int]],
+) -> ModelVersion:
+    # Unpacked in the order of the table's columns, because reading them by name costs more than the query.
+    (
+        id, model_id, number, stage, description, user_id, created, updated, source, _location, run_id,
+        run_link, logged_model_id, digest, parent_id,
+    ) = row  # fmt: skip
+    parent = parents.get(parent_id)
+    return ModelVersion(
+        name=names[model_id],
+        version=str(number),
+        creation_timestamp=created,
+        last_updated_timestamp=updated,
+        user_id=user_id,
+        current_stage=STAGES[stage],
+        description=description,
+        source=source,
+        run_id=run_id,
+        run_link=run_link,
+        status=_READY,
+        tag_list=tuple(tags.get(id, ())),
+        aliases=tuple(sorted(aliases.get((model_id, number), ()))),
+        model_id=logged_model_id,
+        digest=digest,
+        parent=None if parent is None else f"models:/{parent[0]}/{parent[1]}",
+    )
 
 
 def model_entities(session: SessionBase, rows: Sequence[Any]) -> list[RegisteredModel]:
@@ -98,22 +121,15 @@ def latest_rows(session: SessionBase, models: Sequence[int]) -> list[Any]:
 
     Each is the last entry of a stretch of an index, so the number of versions does not matter.
     """
-    table = schema.registered_model
-    newest = [
-        sa.select(sa.func.max(_version.c.id))
-        .where(_version.c.model_id == table.c.id, _version.c.stage == stage)
-        .correlate(table)
-        .scalar_subquery()
-        for stage in range(len(STAGES))
-    ]
     rows: list[Any] = []
     for start in range(0, len(models), _CHUNK):
         part = models[start : start + _CHUNK]
-        found = session.connection.execute(sa.select(*newest).where(table.c.id.in_(part)))
+        found = session.connection.execute(_NEWEST.where(_model.c.id.in_(part))).all()
         ids = [number for row in found for number in row if number is not None]
         for first in range(0, len(ids), _CHUNK):
             some = ids[first : first + _CHUNK]
-            rows += session.connection.execute(sa.select(_version).where(_version.c.id.in_(some)))
+            statement = sa.select(_version).where(_version.c.id.in_(some))
+            rows += session.connection.execute(statement).all()
     rows.sort(key=lambda row: (row.model_id, row.stage))
     return rows
 

@@ -49,6 +49,7 @@ from headrace.protocol.registered_models import (
 _model = schema.registered_model
 _version = schema.model_version
 _ONE: Expression = sa.literal_column("1")
+_NAME = Field(Kind.ATTRIBUTE, "name")
 _PROMPT = Field(Kind.TAG, PROMPT_TAG)
 _MODEL_COLUMNS = {
     "name": _model.c.name,
@@ -84,7 +85,10 @@ class RegistrySearch(RegistryBase, RegisteredModels, ModelVersions):
         where = _where(parse_filter(request.filter, names), conditions, _models_prompt())
         search = digest("registered models", request.filter, request.order_by)
         start = read_token(request.page_token, search, terms)
-        statement = sa.select(_model, *columns(terms)).where(*where)
+        # The workspace, because the index on names begins with it.
+        statement = sa.select(_model, *columns(terms)).where(
+            _model.c.workspace == "default", *where
+        )
         rows = self._registry_page(statement, terms, start, limit)
         return RegisteredModelsPage(
             registered_models=tuple(model_entities(self, rows[:limit])),
@@ -102,7 +106,8 @@ class RegistrySearch(RegistryBase, RegisteredModels, ModelVersions):
         terms = _terms(orders, _VERSION_COLUMNS, rest, postgres=self._postgres)
         conditions = _VersionConditions(postgres=self._postgres)
         prompt = sa.or_(conditions.tagged(_PROMPT, Operator.EQ, "true"), _models_prompt())
-        where = _where(parse_filter(request.filter, names), conditions, prompt)
+        node = parse_filter(request.filter, names)
+        where = [*self._of_models(node), *_where(node, conditions, prompt)]
         search = digest("model versions", request.filter, request.order_by)
         start = read_token(request.page_token, search, terms)
         statement = (
@@ -117,6 +122,26 @@ class RegistrySearch(RegistryBase, RegisteredModels, ModelVersions):
             next_page_token=_next_token(search, rows, limit, len(terms)),
         )
 
+    def _of_models(self, node: Node | None) -> list[Condition]:
+        """The models that a filter of versions names, by their ids: SQLite, which has no statistics, would
+        look through all versions in the order asked for."""
+        found: list[Condition] = []
+        for part in conjuncts(node):
+            if isinstance(part, Comparison) and part.field == _NAME:
+                if part.operator is Operator.EQ:
+                    names: Any = [part.value]
+                elif part.operator is Operator.IN:
+                    names = part.value
+                else:
+                    continue
+                ids = self.connection.execute(
+                    sa.select(_model.c.id).where(
+                        _model.c.workspace == "default", _model.c.name.in_(names)
+                    )
+                ).scalars()
+                found.append(_version.c.model_id.in_(list(ids)))
+        return found
+
     @property
     def _postgres(self) -> bool:
         return self.connection.dialect.name == "postgresql"
@@ -129,7 +154,7 @@ class RegistrySearch(RegistryBase, RegisteredModels, ModelVersions):
             return []
         if start is not None:
             statement = statement.where(after(terms, start))
-        return list(self.connection.execute(ordered(statement, terms).limit(limit + 1)))
+        return list(self.connection.execute(ordered(statement, terms).limit(limit + 1)).all())
 
 
 class _Tagged(Conditions):

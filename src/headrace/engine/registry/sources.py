@@ -287,9 +287,8 @@ def _within(source: str, root: str | None) -> bool:
 
 def _place(uri: str) -> tuple[str, str, str]:
     """Scheme, host and normal path; of a local path the scheme is ``file``."""
-    if is_local(uri):
-        path = urlsplit(uri).path if _scheme(uri) else uri
-        return "file", "", posixpath.normpath(_plain(path) if _scheme(uri) else path)
+    if not _scheme(uri):
+        return "file", "", posixpath.normpath(uri)
     parts = urlsplit(uri)
     return (
         parts.scheme.lower(),

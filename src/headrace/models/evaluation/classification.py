@@ -6,8 +6,9 @@ where one class occurs) is NaN.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,15 @@ NAN = float("nan")
 #: Points of a curve that are kept.
 _POINTS = 1_000
 _BINS = 10
+
+
+class Curve(NamedTuple):
+    """A curve over thresholds of the probability, at a thousand points at most, and the area under all of it."""
+
+    area: float
+    x: Floats
+    y: Floats
+    cuts: Floats
 
 
 def classified(truth: Array, predicted: Predicted, weight: Floats | None, plan: Plan) -> Classified:
@@ -148,37 +158,55 @@ class Classified:
         from sklearn.metrics import log_loss
 
         classes = np.arange(len(self.labels.classes))
-        found = {
-            "log_loss": float(
-                log_loss(
-                    self.labels.truth, probabilities, labels=classes, sample_weight=self.weight
-                )
-            )
-        }
+        loss = log_loss(self.labels.truth, probabilities, labels=classes, sample_weight=self.weight)
+        found = {"log_loss": float(loss)}
         if self.binary:
-            roc, precision = self.areas[0] if self.support.all() else (NAN, NAN)
-            return {**found, "roc_auc": roc, "precision_recall_auc": precision}
-        if self.average != "micro":
+            found["roc_auc"] = self.roc[0].area
+            found["precision_recall_auc"] = self.precision_recall[0].area
+        elif self.average != "micro":
             found["roc_auc"] = self._averaged_area()
         return found
 
     @cached_property
-    def areas(self) -> list[tuple[float, float]]:
-        """ROC AUC and average precision: of the positive class, or of each one against the rest."""
-        from sklearn.metrics import average_precision_score, roc_auc_score
+    def roc(self) -> list[Curve]:
+        """The ROC curve of each class in `curves`: false and true positive rates, and probabilities."""
+        from sklearn.metrics import auc, roc_curve
 
-        assert self.probabilities is not None
         found = []
-        for place in self.curves:
-            positive = self.labels.truth == place
-            scores = self.probabilities[:, place]
+        for positive, scores in self._one_against_the_rest():
             if positive.all() or not positive.any():
-                found.append((NAN, NAN))
+                found.append(Curve(NAN, np.empty(0), np.empty(0), np.empty(0)))
                 continue
-            area = roc_auc_score(positive, scores, sample_weight=self.weight)
-            precision = average_precision_score(positive, scores, sample_weight=self.weight)
-            found.append((float(area), float(precision)))
+            false, true, cuts = roc_curve(positive, scores, sample_weight=self.weight)
+            kept = evenly(len(cuts), _POINTS)
+            found.append(Curve(float(auc(false, true)), false[kept], true[kept], cuts[kept]))
         return found
+
+    @cached_property
+    def precision_recall(self) -> list[Curve]:
+        """The precision-recall curve of each class in `curves`; its area is the average precision."""
+        from sklearn.metrics import precision_recall_curve
+
+        found = []
+        for positive, scores in self._one_against_the_rest():
+            if positive.all() or not positive.any():
+                found.append(Curve(NAN, np.empty(0), np.empty(0), np.empty(0)))
+                continue
+            precision, recall, cuts = precision_recall_curve(
+                positive, scores, sample_weight=self.weight
+            )
+            # As average_precision_score has it, without computing the curve once more.
+            area = float(-np.sum(np.diff(recall) * precision[:-1]))
+            cuts = np.append(cuts, np.inf)
+            kept = evenly(len(cuts), _POINTS)
+            found.append(Curve(area, recall[kept], precision[kept], cuts[kept]))
+        return found
+
+    def _one_against_the_rest(self) -> Iterator[tuple[Any, Floats]]:
+        """For each class in `curves`: which rows have it, and how probable it is said to be."""
+        assert self.probabilities is not None
+        for place in self.curves:
+            yield self.labels.truth == place, self.probabilities[:, place]
 
     @property
     def curves(self) -> list[int]:
@@ -186,7 +214,7 @@ class Classified:
         return [1] if self.binary else list(range(len(self.labels.classes)))
 
     def _averaged_area(self) -> float:
-        areas = np.array([roc for roc, _ in self.areas])
+        areas = np.array([curve.area for curve in self.roc])
         known = ~np.isnan(areas)
         if not known.any():
             return NAN
@@ -242,40 +270,20 @@ class Classified:
             "f1_score": f1,
         }
         if self.probabilities is not None and not self.binary:
-            columns["roc_auc"] = [roc for roc, _ in self.areas]
-            columns["precision_recall_auc"] = [precision for _, precision in self.areas]
+            columns["roc_auc"] = [curve.area for curve in self.roc]
+            columns["precision_recall_auc"] = [curve.area for curve in self.precision_recall]
         return artifacts.table("per_class_metrics", columns)
 
     def _curves(self) -> list[Artifact]:
         """ROC and precision-recall."""
-        from sklearn.metrics import precision_recall_curve, roc_curve
-
-        assert self.probabilities is not None
-        names = self._names()
-        roc: list[tuple[str, Any, Any, Any]] = []
-        precision_recall: list[tuple[str, Any, Any, Any]] = []
-        for place, (area, precision_area) in zip(self.curves, self.areas, strict=True):
-            if np.isnan(area):
-                continue
-            positive, scores = self.labels.truth == place, self.probabilities[:, place]
-            rates = roc_curve(positive, scores, sample_weight=self.weight)
-            kept = evenly(len(rates[0]), _POINTS)
-            title = f"{names[place]} (AUC {area:.3f})"
-            roc.append((title, *(column[kept] for column in rates)))
-            precision, recall, cuts = precision_recall_curve(
-                positive, scores, sample_weight=self.weight, drop_intermediate=True
-            )
-            kept = evenly(len(precision), _POINTS)
-            cuts = np.append(cuts, np.inf)
-            title = f"{names[place]} (AP {precision_area:.3f})"
-            precision_recall.append((title, recall[kept], precision[kept], cuts[kept]))
+        names = [self._names()[place] for place in self.curves]
+        axes = ("false_positive_rate", "true_positive_rate")
+        roc = _named(names, "AUC", self.roc)
+        precision = _named(names, "AP", self.precision_recall)
         return [
-            *_curve("roc_curve", "ROC", ("false_positive_rate", "true_positive_rate"), roc),
+            *_curve("roc_curve", "ROC", axes, roc),
             *_curve(
-                "precision_recall_curve",
-                "Precision-recall",
-                ("recall", "precision"),
-                precision_recall,
+                "precision_recall_curve", "Precision-recall", ("recall", "precision"), precision
             ),
         ]
 
@@ -308,6 +316,7 @@ class Classified:
                     curves,
                     diagonal=True,
                     unit=True,
+                    legend="upper left",
                 ),
             ),
         ]
@@ -338,6 +347,15 @@ class Classified:
         ]
 
 
+def _named(names: list[str], word: str, curves: list[Curve]) -> list[tuple[str, Any, Any, Any]]:
+    """Curves with their classes and areas; not those of classes that do not occur."""
+    return [
+        (f"{name} ({word} {curve.area:.3f})", curve.x, curve.y, curve.cuts)
+        for name, curve in zip(names, curves, strict=True)
+        if not np.isnan(curve.area)
+    ]
+
+
 def _curve(
     name: str, title: str, axes: tuple[str, str], found: list[tuple[str, Any, Any, Any]]
 ) -> list[Artifact]:
@@ -348,7 +366,14 @@ def _curve(
         artifacts.plot(
             f"{name}_plot",
             lambda: plots.lines(
-                title, x, y, curves, steps=True, diagonal=name == "roc_curve", unit=True
+                title,
+                x,
+                y,
+                curves,
+                steps=True,
+                diagonal=name == "roc_curve",
+                unit=True,
+                legend="lower right" if name == "roc_curve" else "lower left",
             ),
         ),
     ]

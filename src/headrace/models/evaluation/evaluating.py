@@ -38,8 +38,8 @@ def evaluate(model: Any, data: Any, targets: Any, plan: Plan) -> Evaluation:
         NotFound: No file has the path of the data.
     """
     plan = plan.checked()
-    wanted = thresholds_of(plan.thresholds)
     custom = Custom(named(plan.metrics))
+    wanted = thresholds_of(plan.thresholds, custom.directions)
     asked = _Question(model, data, targets, plan)
     subject = asked.scored(asked.model, asked.given)
     metrics, slices = _measured(subject, asked, custom)

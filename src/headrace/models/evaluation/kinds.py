@@ -12,7 +12,7 @@ from headrace.models.evaluation.artifacts import Artifact
 from headrace.models.evaluation.classification import classified
 from headrace.models.evaluation.forecasting import forecast
 from headrace.models.evaluation.plan import Plan
-from headrace.models.evaluation.predicting import Predicted
+from headrace.models.evaluation.predicting import Predicted, native_of
 from headrace.models.evaluation.ranking import ranked
 from headrace.models.evaluation.regression import regressed
 from headrace.models.evaluation.rows import Rows
@@ -107,11 +107,12 @@ def inferred(truth: Array, model: Any, plan: Plan) -> tuple[str, str]:
         return "forecasting", "series, horizons, quantiles or a history were given"
     if plan.classes is not None or plan.pos_label is not None:
         return "classification", "classes or a pos_label were given"
-    if hasattr(model, "classes_") or hasattr(model, "predict_proba"):
+    models = [one for one in (model, native_of(model)) if one is not None]
+    if any(hasattr(one, "classes_") or hasattr(one, "predict_proba") for one in models):
         return "classification", "the model has classes"
     if truth.dtype.kind in "bUS" or (truth.dtype.kind == "O" and not _all_numbers(truth)):
         return "classification", "the targets are labels"
-    if getattr(model, "_estimator_type", None) == "regressor" or _is_regressor(model):
+    if any(_is_regressor(one) for one in models):
         return "regression", "the model is a regressor"
     numbers = truth.astype(np.float64)
     if np.any(numbers[~np.isnan(numbers)] % 1 != 0):
@@ -129,8 +130,8 @@ def _all_numbers(truth: Array) -> bool:
 
 
 def _is_regressor(model: Any) -> bool:
-    if model is None or not hasattr(model, "__sklearn_tags__"):
-        return False
+    if not hasattr(model, "__sklearn_tags__"):
+        return getattr(model, "_estimator_type", None) == "regressor"
     from sklearn.base import is_regressor
 
     return bool(is_regressor(model))

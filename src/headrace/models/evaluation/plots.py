@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 #: Curves in a plot, beyond which nobody could tell them apart.
 MOST_CURVES = 10
+#: Labels along an axis of a matrix, at most.
+_TICKS = 40
+#: Characters of a label for which the margins have room.
+_SHORT = 4
 
 
 class Curve(NamedTuple):
@@ -48,6 +52,7 @@ def lines(
     steps: bool = False,
     diagonal: bool = False,
     unit: bool = False,
+    legend: str = "best",
 ) -> bytes:
     """Lines in one plot, as PNG.
 
@@ -60,6 +65,7 @@ def lines(
         steps: Lines are steps.
         diagonal: Draw the line from (0, 0) to (1, 1).
         unit: Both axes go from 0 to 1.
+        legend: Where the names are. To find the best place takes long where there are many points.
     """
     figure, axes = _figure()
     if diagonal:
@@ -81,33 +87,32 @@ def lines(
         axes.set_ylim(-0.02, 1.02)
     _label(axes, title, x, y)
     if len(curves) > 1 or any(curve.name for curve in curves):
-        axes.legend(fontsize=8, loc="best")
+        axes.legend(fontsize=8, loc=legend)
     return _png(figure)
 
 
 def matrix(title: str, counts: Array, labels: Sequence[str]) -> bytes:
-    """A confusion matrix: shares of each true label as colour, counts as text."""
+    """A confusion matrix: shares of each true label as colour, counts as text where there is room."""
     size = len(labels)
-    figure, axes = _figure(width=max(5.0, min(14.0, 2.5 + 0.45 * size)), height=None)
+    figure, axes = _figure(
+        width=max(5.0, min(14.0, 2.5 + 0.45 * size)),
+        height=None,
+        fitted=max(map(len, labels)) > _SHORT,
+    )
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true label")
-    places = range(size)
-    axes.set_xticks(places, labels, rotation=45 if size > 5 else 0, fontsize=8)
-    axes.set_yticks(places, labels, fontsize=8)
-    if size <= 20:
-        for row in places:
-            for column in places:
-                axes.text(
-                    column,
-                    row,
-                    f"{counts[row, column]:g}",
-                    ha="center",
-                    va="center",
-                    fontsize=8,
-                    color="white" if shares[row, column] > 0.5 else "black",
-                )
+    places = range(0, size, -(-size // _TICKS))
+    names = [_literal(labels[place]) for place in places]
+    axes.set_xticks(places, names, rotation=45 if size > 5 else 0, fontsize=8)
+    axes.set_yticks(places, names, fontsize=8)
+    if size <= _TICKS // 2:
+        for (row, column), share in np.ndenumerate(shares):
+            count = counts[row, column]
+            text = str(int(count)) if count == int(count) else f"{count:.3g}"
+            colour = "white" if share > 0.5 else "black"
+            axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
     _label(axes, title, "predicted", "true")
     return _png(figure)
 
@@ -140,7 +145,7 @@ def panels(
     title: str, x: str, parts: Sequence[tuple[str, Sequence[Curve], Sequence[Band]]]
 ) -> bytes:
     """Several plots of lines above each other, each with its name."""
-    figure, _ = _figure(height=1.0 + 2.2 * len(parts), empty=True)
+    figure, _ = _figure(height=1.0 + 2.2 * len(parts), fitted=True, empty=True)
     for number, (name, curves, bands) in enumerate(parts, 1):
         axes = figure.add_subplot(len(parts), 1, number)
         for band in bands:
@@ -162,8 +167,9 @@ def panels(
 
 
 def _figure(
-    width: float = 6.4, height: float | None = 4.4, *, empty: bool = False
+    width: float = 6.4, height: float | None = 4.4, *, fitted: bool = False, empty: bool = False
 ) -> tuple[Figure, Axes]:
+    """A figure, with axes unless it is to be empty. Fitting the margins to what is drawn draws it twice."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -171,7 +177,10 @@ def _figure(
         raise InvalidParameter(
             "Plots need matplotlib (pip install headrace[evaluate]), or evaluate with plots=False."
         ) from None
-    figure = Figure(figsize=(width, height or width * 0.85), dpi=110, layout="constrained")
+    layout: Any = "constrained" if fitted else None
+    figure = Figure(figsize=(width, height or width * 0.85), dpi=110, layout=layout)
+    if not fitted:
+        figure.subplots_adjust(left=0.13, right=0.97, bottom=0.13, top=0.92)
     FigureCanvasAgg(figure)
     axes: Any = None if empty else figure.add_subplot()
     return figure, axes

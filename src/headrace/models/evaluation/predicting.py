@@ -49,7 +49,7 @@ def predict(model: Any, rows: Rows, wanted: Any, taken: set[Any], *, classify: b
         InvalidParameter: The model failed (the message names the first row at which it does), or gave
             another number of predictions than there are rows.
     """
-    native = _native(model)
+    native = native_of(model)
     features = rows.features(_chosen(model, native, rows, wanted), taken)
     function = model.predict if callable(getattr(model, "predict", None)) else model
     values = _one_column(_call(function, features, rows))
@@ -66,7 +66,7 @@ def predict(model: Any, rows: Rows, wanted: Any, taken: set[Any], *, classify: b
     return Predicted(values=values, probabilities=probabilities, classes=classes)
 
 
-def _native(model: Any) -> Any:
+def native_of(model: Any) -> Any:
     """The library's own model inside a loaded python function; None: there is none."""
     raw = getattr(model, "get_raw_model", None)
     if not callable(raw):

@@ -21,6 +21,8 @@ from headrace.models.evaluation.slices import Slice
 from headrace.protocol.limits import check_key
 
 _SLICE = "slice:"
+#: Characters of a check's name.
+_LONGEST = 200
 _LIMITS = (
     "min",
     "max",
@@ -88,10 +90,16 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     baseline: float | None = None
 
 
-def thresholds_of(given: Mapping[str, Any] | None) -> dict[str, Threshold]:
+def thresholds_of(
+    given: Mapping[str, Any] | None, directions: Mapping[str, bool]
+) -> dict[str, Threshold]:
     """Thresholds as they may be given: `Threshold`, a number, a mapping, or MLflow's ``MetricThreshold``.
 
     A number is the least value that passes, or the greatest where less is better.
+
+    Args:
+        given: By metric.
+        directions: Which way is better, for custom metrics.
 
     Raises:
         InvalidParameter: Something else, limits that cannot be, or two checks of the same name.
@@ -99,7 +107,7 @@ def thresholds_of(given: Mapping[str, Any] | None) -> dict[str, Threshold]:
     found: dict[str, Threshold] = {}
     names: dict[str, str] = {}
     for metric, one in (given or {}).items():
-        found[metric] = threshold = _threshold(metric, one)
+        found[metric] = threshold = _threshold(metric, one, directions)
         name = check_name(metric, threshold)
         if name in names:
             raise InvalidParameter(
@@ -111,18 +119,27 @@ def thresholds_of(given: Mapping[str, Any] | None) -> dict[str, Threshold]:
 
 
 def check_name(metric: str, threshold: Threshold) -> str:
-    """The check's name: what tags cannot have in their keys becomes ``_``."""
-    if threshold.check is not None:
-        check_key(threshold.check, "check")
-        return threshold.check
-    return re.sub(r"[^\w\-. :/]", "_", metric)[:200]
+    """The check's name: what tags cannot have in their keys becomes ``_``.
+
+    Raises:
+        InvalidParameter: It cannot be a name.
+    """
+    name = threshold.check or re.sub(r"[^\w\-. :/]", "_", metric)
+    if len(name) > _LONGEST:
+        raise InvalidParameter(
+            f"The check of '{metric[:60]}…' has a name of {len(name)} characters: give it one of at most {_LONGEST}, "
+            "with Threshold(check=…)."
+        )
+    check_key(name, "check")
+    return name
 
 
-def _threshold(metric: str, given: Any) -> Threshold:
+def _threshold(metric: str, given: Any, directions: Mapping[str, bool]) -> Threshold:
     if isinstance(given, bool) or given is None:
         raise InvalidParameter(f"The threshold of '{metric}' is {given!r}: give a Threshold.")
     if isinstance(given, int | float):
-        better = greater_is_better(_metric_of(metric))
+        name = _metric_of(metric)
+        better = directions.get(name, greater_is_better(name))
         if better is None:
             raise InvalidParameter(
                 f"'{metric}' may be better above {given} or below it: say Threshold(min=…) or Threshold(max=…)."

@@ -9,6 +9,7 @@ layer that reads a file or wraps another library's module, and every class of so
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import re
@@ -20,8 +21,8 @@ from typing import Any
 
 from headrace.errors import InvalidModel, InvalidParameter
 from headrace.models.flavor import Permit, Predict, Saved
-from headrace.models.magic import HDF5, head, is_pickle, json_objects, read_json, unknown
-from headrace.models.magic import MAX_JSON as _MAX_JSON
+from headrace.models.inspection import keras_config
+from headrace.models.magic import HDF5, MAX_JSON, head, is_pickle, json_objects, unknown
 from headrace.models.opening import require, trusted_class
 from headrace.models.options import Options
 from headrace.models.paths import inside
@@ -31,31 +32,6 @@ _log = logging.getLogger(__name__)
 _DATA, _FILE = "data", "model.keras"
 _BACKENDS = ("tensorflow", "torch", "jax", "openvino")
 
-_PARTS = "layers|models|initializers|activations|regularizers|constraints|optimizers|losses|metrics|random|dtype_policies|quantizers|ops"
-#: Modules of Keras whose classes and functions compute. Others download, load and write.
-_MODULES = re.compile(
-    rf"keras\.({_PARTS})(\.schedules)?|keras\.src\.({_PARTS})(\.\w+)*|keras\.src\.backend\.\w+\.optimizers(\.\w+)*"
-)
-#: What configurations have of the module ``keras`` itself.
-_TOP = frozenset(
-    {"Sequential", "Model", "Functional", "DTypePolicy", "FloatDTypePolicy", "QuantizedDTypePolicy"}
-)
-#: Values that Keras writes as objects.
-_VALUES = frozenset(
-    {"__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__"}
-)
-#: Layers that run code of the archive's, or read what lies elsewhere.
-_RUNNING = frozenset(
-    {
-        "Lambda",
-        "__lambda__",
-        "TorchModuleWrapper",
-        "JaxLayer",
-        "FlaxLayer",
-        "TFSMLayer",
-        "__typespec__",
-    }
-)
 _MEMBERS = re.compile(
     r"(config\.json|metadata\.json|model\.weights(_\d+)?\.h5|model\.weights\.json|assets/.*)"
 )
@@ -159,7 +135,7 @@ def _file(folder: Path, conf: Mapping[str, Any]) -> Path:
     return inside(folder, f"{name}.keras", key=key)
 
 
-def _config(path: Path) -> Any:
+def _config(path: Path) -> bytes:
     """The configuration in an archive.
 
     Raises:
@@ -168,54 +144,41 @@ def _config(path: Path) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
             found = archive.getinfo("config.json")
-            if found.file_size > _MAX_JSON:
+            if found.file_size > MAX_JSON:
                 raise InvalidModel(
                     f"config.json in '{path.name}' is too large: {found.file_size} bytes."
                 )
-            return read_json(archive.read(found), f"config.json in {path.name}")
+            return archive.read(found)
     except (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError, OSError):
         raise unknown(path, "an archive of Keras 3") from None
 
 
 def _running(path: Path) -> str | None:
-    """What of an archive would be run or imported; None: nothing but Keras' own layers."""
+    """What of an archive would be run or imported; None: nothing but Keras' own layers.
+
+    Raises:
+        InvalidModel: It is no archive of Keras'.
+    """
     if head(path, 8) == HDF5:
         return "it is in the old format, whose layers Keras does not check"
     config = _config(path)
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
             if not _MEMBERS.fullmatch(name):
-                return f"'{name}' is not a part of Keras' archives"
-    return next(_problems(config), None)
-
-
-def _problems(config: Any) -> Iterator[str]:
-    for found in json_objects(config):
-        name, module = found.get("class_name"), found.get("module")
-        inner = found.get("config")
-        if isinstance(inner, dict) and isinstance(inner.get("vocabulary"), str):
-            yield f"{name} reads the file {inner['vocabulary']}"
-        if name is None and module is None:
-            continue
-        if not isinstance(name, str) or name in _RUNNING:
-            yield f"{name} runs code that the archive brings"
-        elif module is None:
-            if name not in _VALUES:
-                yield f"{name} is of no module"
-        elif not isinstance(module, str):
-            yield f"{name} is of no module"
-        elif name == "function":
-            if module != "builtins" and not _MODULES.fullmatch(module):
-                yield f"it imports the function {inner} of {module}"
-        elif not (module == "keras" and name in _TOP) and not _MODULES.fullmatch(module):
-            yield f"it imports {module}.{name}"
+                return f"it holds '{name}', which is no part of Keras' archives"
+    try:
+        code, dangerous = keras_config.judge(config)
+    except ValueError as problem:
+        raise InvalidModel(f"config.json in '{path.name}' cannot be read: {problem}.") from None
+    found = dangerous + code
+    return f"it {found[0]}" if found else None
 
 
 def _foreign(path: Path) -> set[str]:
     """Full names of the classes that an archive needs and Keras does not have."""
     return {
         f"{found['module']}.{found['class_name']}"
-        for found in json_objects(_config(path))
+        for found in json_objects(json.loads(_config(path)))
         if isinstance(found.get("module"), str)
         and isinstance(found.get("class_name"), str)
         and found["module"].split(".")[0] not in ("keras", "builtins")

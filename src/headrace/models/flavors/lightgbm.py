@@ -16,6 +16,7 @@ from typing import Any
 
 from headrace.errors import InvalidModel, InvalidParameter, PolicyViolation
 from headrace.models.flavor import Permit, Predict, Saved
+from headrace.models.inspection.skops_types import LIGHTGBM
 from headrace.models.magic import head, is_pickle, unknown, zip_members
 from headrace.models.opening import accepted, require
 from headrace.models.options import Options
@@ -24,19 +25,6 @@ from headrace.models.pickling import cloudpickled
 
 _BOOSTER = "lightgbm.basic.Booster"
 _FORMATS = ("skops", "cloudpickle", "pickle")
-
-#: What LightGBM's scikit-learn classes consist of. A Booster is restored from its text.
-_TYPES = frozenset(
-    {
-        "collections.OrderedDict",
-        "collections.defaultdict",
-        "lightgbm.basic.Booster",
-        "lightgbm.sklearn.LGBMModel",
-        "lightgbm.sklearn.LGBMClassifier",
-        "lightgbm.sklearn.LGBMRegressor",
-        "lightgbm.sklearn.LGBMRanker",
-    }
-)
 
 
 class LightGBM:
@@ -74,7 +62,7 @@ class LightGBM:
             model.save_model(folder / "model.lgb")
         elif form == "skops":
             conf["data"] = "model.skops"
-            types = _TYPES.union(listed or ())
+            types = LIGHTGBM.union(listed or ())
             conf["skops_trusted_types"] = sorted(types)
             _save_skops(model, folder / "model.skops", types)
             requirements += ["scikit-learn", "skops"]
@@ -145,7 +133,7 @@ def _load_skops(path: Path, permit: Permit) -> Any:
     try:
         needed = skops.io.get_untrusted_types(file=path)
         # Who may unpickle may build whatever a file names.
-        trusted = set(needed) if "pickle" in permit.formats else _TYPES | permit.trusted
+        trusted = set(needed) if "pickle" in permit.formats else LIGHTGBM | permit.trusted
         untrusted = sorted(set(needed) - trusted)
         if not untrusted:
             return skops.io.load(path, trusted=sorted(trusted))

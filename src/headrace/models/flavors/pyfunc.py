@@ -157,10 +157,7 @@ class PyfuncFlavor:
             raise InvalidParameter(
                 f"a python function is a function or has predict; {type(model).__name__} has not"
             )
-        as_it_is = isinstance(model, PythonModel) or _is_mlflows(model)
-        (folder / "python_model.pkl").write_bytes(
-            cloudpickled(model if as_it_is else WrappedModel(model))
-        )
+        (folder / "python_model.pkl").write_bytes(cloudpickled(_like_one(model)))
         section["python_model"] = "python_model.pkl"
         section["cloudpickle_version"] = cloudpickle.__version__
         section["streamable"] = _streams(model) if streamable is None else bool(streamable)
@@ -187,7 +184,7 @@ class PyfuncFlavor:
                 f"this model is opened by running {' and '.join(sorted(missing))}, which the policy does not allow"
             )
         if conf.get("model_code_path") is not None:
-            return self._opened(_run(folder, conf), folder, conf)
+            return self._opened(_like_one(_run(folder, conf)), folder, conf)
         if conf.get("loader_module") == _PICKLED:
             return self._opened(_unpickle(folder, conf), folder, conf)
         return _load_by_module(folder, conf)
@@ -216,6 +213,12 @@ def _function(model: Any) -> Any:
 def _hints(model: Any) -> Any:
     hints = getattr(model, "predict_type_hints", None)
     return hints if hints is not None else input_hints(_function(model))
+
+
+def _like_one(model: Any) -> Any:
+    """A model that behaves like a `PythonModel`, which checks its input against annotations."""
+    as_it_is = isinstance(model, PythonModel) or _is_mlflows(model)
+    return model if as_it_is else WrappedModel(model)
 
 
 def _is_mlflows(model: object) -> bool:
@@ -263,12 +266,12 @@ def _copied(source: Any, folder: Path, into: PurePosixPath) -> str:
     """Copy a file or a folder; the copy's path in the model."""
     from headrace.models.copying import copy_tree
 
-    source = Path(source)
-    if not source.exists():
-        raise InvalidParameter(f"there is no file or folder {source}")
-    relative = into / (source.name or source.resolve().name)
-    copy_tree(source, folder / relative)
-    return relative.as_posix()
+    path = Path(source)
+    if not path.exists():
+        raise InvalidParameter(f"there is no file or folder {path}")
+    relative = into / (path.name or path.resolve().name)
+    copy_tree(path, folder / relative)
+    return str(relative)
 
 
 def _save_artifacts(artifacts: Any, folder: Path) -> dict[str, dict[str, str]]:

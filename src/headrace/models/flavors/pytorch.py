@@ -4,7 +4,7 @@ The section in MLmodel is MLflow's: ``model_data`` (a folder), ``pytorch_version
 
 * ``model.pt2``, torch.export's archive: the default, for MLflow opens it too. It needs an ``input_example``, by which
   the module is traced, in evaluation mode. torch evaluates text of such an archive, so it is read
-  before (`headrace.models.exported`); one that is no plain graph is refused as what it is.
+  before (`headrace.models.inspection.exported`); one that is no plain graph is refused as what it is.
 * ``state_dict.safetensors``, weights alone: what a dict of tensors becomes. MLflow does not open it.
 * ``model.pth`` by torch.save, or TorchScript, with ``pickle_module_info.txt``, which MLflow needs and we
   do not read: it names a module to import.
@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from headrace.errors import InvalidModel, InvalidParameter, PolicyViolation
-from headrace.models.exported import exported_problem, opened_problem
 from headrace.models.flavor import Permit, Predict, Saved
+from headrace.models.inspection.exported import exported_problem, opened_problem
 from headrace.models.magic import head, is_pickle, saved_tensors_only, unknown, zip_members
 from headrace.models.opening import accepted, require
 from headrace.models.options import Options
@@ -76,7 +76,7 @@ class PyTorch:
         data = folder / _DATA
         data.mkdir()
         function: dict[str, Any] | None = {"data": _DATA, "config": {"device": None}}
-        requirements = ("torch",)
+        requirements: tuple[str, ...] = ("torch",)
         if form == "safetensors":
             _save_state(model if weights_alone else model.state_dict(), data / _STATE)
             function, requirements = None, ("torch", "safetensors")
@@ -134,6 +134,7 @@ class PyTorch:
             raise InvalidModel(
                 "A dict of weights does not predict; load it natively, into its module."
             )
+        _move(model, (conf.get("config") or {}).get("device"))
 
         def predict(data: Any, params: Mapping[str, Any] | None) -> Any:
             arguments, named = _arguments(model, data)
@@ -189,7 +190,7 @@ def _load_exported(path: Path, permit: Permit) -> Any:
     problem = opened_problem(path)
     if problem and "torch-pickle" not in permit.formats:
         raise PolicyViolation(
-            f"'{path.name}' is more than a graph and tensors: {problem}. The loader's policy does not allow torch-pickle."
+            f"'{path.name}' is more than a graph and tensors: it {problem}. The loader's policy does not allow torch-pickle."
         )
     with _quiet():
         return torch.export.load(path).module()
@@ -286,7 +287,7 @@ def _export(model: Any, examples: Sequence[Any], signature: Any, path: Path) -> 
     found = exported_problem(path)
     if found:
         raise InvalidParameter(
-            f"The module is exported, but not as a plain graph: {found}. No loader would open that by default; "
+            f"The module is exported, but not as a plain graph: it {found}. No loader would open that by default; "
             "give serialization_format: 'safetensors' or 'pickle'."
         )
     return len(examples) == 1
@@ -340,6 +341,26 @@ def _arguments(model: Any, data: Any) -> tuple[list[Any], dict[str, Any]]:
     if isinstance(data, tuple):
         return [tensor(each) for each in data], {}
     return [tensor(data)], {}
+
+
+def _move(model: Any, device: str | None) -> None:
+    """Put a module where the configuration wants it. MLflow takes the first GPU by itself; we leave it where it is.
+
+    Raises:
+        InvalidParameter: It is a graph, which stays where it was traced.
+    """
+    import torch
+
+    if device is None:
+        return
+    wanted = torch.device(device)
+    if not isinstance(model, torch.fx.GraphModule):
+        model.to(wanted)
+    elif any(each.device.type != wanted.type for each in _own_tensors(model)):
+        raise InvalidParameter(
+            f"The model was exported on another device than {device}, and a graph cannot be moved: move the module, and "
+            "save it again."
+        )
 
 
 def _tensor(array: Any) -> Any:

@@ -243,8 +243,10 @@ def _unsafe(files: Iterable[Path]) -> set[str]:
 def _leads_to_code(file: Path) -> bool:
     if file.name == "adapter_config.json":
         return True  # the base model that it names would be fetched
+    if "config" not in file.name:
+        return False  # a vocabulary, say
     if file.stat().st_size > _MOST_BYTES:
-        return "config" in file.name  # vocabularies are large, configurations are not
+        return True  # none is so large; nobody looks into it
     for found in json_objects(read_json(file, file.name)):
         if any(found.get(key) for key in _CODE_KEYS):
             return True

@@ -128,10 +128,14 @@ def _encoding(path: Path) -> str:
     """``json`` or ``ubj``, by the first bytes: an object whose first key is text, or has a length.
 
     Raises:
-        InvalidModel: Neither. XGBoost's binary format of before 1.0 is among these: no XGBoost since 3.1
-            opens it.
+        InvalidModel: Neither.
     """
     first = head(path)
+    if first[:4] in (b"binf", b"bs64"):
+        raise InvalidModel(
+            f"'{path.name}' is in XGBoost's old binary format, which XGBoost gave up: open it with XGBoost 2 and save "
+            "it again as ubj."
+        )
     if first[:1] == b"{":
         rest = first[1:].lstrip()
         if rest[:1] == b'"':

@@ -27,9 +27,7 @@ _COMPRESSED: dict[bytes, Callable[..., Any]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
     b"\xfd7zXZ\x00": lzma.open,
-    b"\x5d\x00\x00": lzma.open,
 }
-_ZLIB = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
 _ZSTD = b"\x28\xb5\x2f\xfd"
 #: By their first bytes: what cannot.
 OPAQUE = {
@@ -84,7 +82,25 @@ def is_tar(head: bytes) -> bool:
 
 
 def is_compressed(head: bytes) -> bool:
-    return head.startswith((*_COMPRESSED, *_ZLIB, _ZSTD))
+    """Whether a file may be compressed; some kinds are known for sure only when something comes out."""
+    return head.startswith((*_COMPRESSED, _ZSTD)) or _is_zlib(head) or _is_lzma(head)
+
+
+def _is_zlib(head: bytes) -> bool:
+    """Whether two bytes are a header of zlib (RFC 1950), with whatever window and level."""
+    if len(head) < 2:
+        return False
+    return head[0] & 0x8F == 0x08 and (head[0] << 8 | head[1]) % 31 == 0
+
+
+def _is_lzma(head: bytes) -> bool:
+    """Whether bytes are a header of LZMA of before xz, as liblzma tells: it has no mark of its own."""
+    if len(head) < 13 or head[0] >= 225:
+        return False
+    window, size = int.from_bytes(head[1:5], "little"), head[5:13]
+    return window.bit_count() <= 2 and (
+        size == b"\xff" * 8 or int.from_bytes(size, "little") < 1 << 38
+    )
 
 
 def unpacked(
@@ -114,7 +130,7 @@ def unpacked(
 
 
 def _pieces(stream: BinaryIO, head: bytes) -> Iterator[bytes]:
-    if head.startswith(_ZLIB):
+    if _is_zlib(head):
         machine = zlib.decompressobj()
         while part := stream.read(1 << 16):
             while part:
@@ -128,7 +144,9 @@ def _pieces(stream: BinaryIO, head: bytes) -> Iterator[bytes]:
             while part := source.read(1 << 20):
                 yield part
         return
-    opener = next(opener for magic, opener in _COMPRESSED.items() if head.startswith(magic))
+    opener = next(
+        (opener for magic, opener in _COMPRESSED.items() if head.startswith(magic)), lzma.open
+    )
     with opener(stream, "rb") as source:
         while part := source.read1(1 << 20):  # what comes out before an error counts
             yield part

@@ -12,6 +12,15 @@ from headrace.models.inspection.findings import Finding
 from headrace.models.inspection.numeric import leads_out
 
 _MOST = 64 << 20
+_TELLING = (
+    b"auto_map",
+    b"custom_pipelines",
+    b"trust_remote_code",
+    b"attn_implementation",
+    b"class_name",
+    b"weight_map",
+    b"\\u00",
+)
 #: Keys of MLmodel whose values are paths below its folder. Not ``model_code_path``: MLflow writes where the script
 #: was when it was saved, and of that the last part counts.
 _PATHS = frozenset(
@@ -53,25 +62,29 @@ class Documents:
         return True
 
     def _json(self, path: str, stream: BinaryIO, head: bytes, size: int) -> None:
+        if size > _MOST:
+            if any(_tells(part) for part in _parts(stream)):
+                self._add(
+                    path, "opaque", f"has {size:,} bytes, more than are read, and may name code"
+                )
+        else:
+            document = stream.read(_MOST)
+            if _tells(document):
+                self._document(path, document)
         if b'"learner"' in head[:200] or b"learner" in head[:32]:
             self._add(path, "xgboost")
-            return
-        if size > _MOST:
-            return
-        document = stream.read(_MOST)
-        if not any(
-            key in document for key in (b"auto_map", b"custom_pipelines", b"trust_remote_code")
-        ):
-            return
+
+    def _document(self, path: str, document: bytes) -> None:
         try:
-            problems = texts.config_problems(document)
-            code, dangerous = (
-                keras_config.judge(document) if b'"class_name"' in document else ([], [])
-            )
+            tree = texts.parsed(document)
         except ValueError:
             return
+        problems = texts.config_problems(tree)
+        code, dangerous = keras_config.judge_tree(tree)
+        for problem in texts.index_problems(tree):
+            self._never(path, problem)
         if problems:
-            self._findings.append(Finding(path=path, format="python", reasons=tuple(problems)))
+            self._add(path, "python", *problems)
         if code or dangerous:
             self._findings.append(
                 Finding(
@@ -132,6 +145,19 @@ class Documents:
 
     def _never(self, path: str, reason: str) -> None:
         self._findings.append(Finding(path=path, reasons=(reason,), never=True))
+
+
+def _tells(part: bytes) -> bool:
+    """Whether JSON may hold a key that names code; a letter can be written as an escape."""
+    return any(key in part for key in _TELLING)
+
+
+def _parts(stream: BinaryIO) -> Iterator[bytes]:
+    """A stream in parts, each with the end of the one before."""
+    before = b""
+    while part := stream.read(1 << 20):
+        yield before + part
+        before = part[-32:]
 
 
 def _values(tree: Any) -> Iterator[tuple[str, str]]:

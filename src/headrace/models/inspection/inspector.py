@@ -36,13 +36,15 @@ from headrace.models.structure import Entry, open_plain
 
 _HEAD = 1 << 13
 _MOST_DEPTH = 4
+#: Opcodes of pickles that are followed, of all files together.
+_MOST_OPCODES = 20_000_000
 #: Bytes of a document that is read whole.
 _MOST_DOCUMENT = 64 << 20
 _PICKLE_NAMES = (
     ".pkl", ".pickle", ".pck", ".pcl", ".joblib", ".dill", ".cloudpickle", ".p", ".pt", ".pth", ".ckpt",
 )  # fmt: skip
 #: Members that make an archive what it is, and are looked at as that.
-_LOOKED = frozenset(("schema.json", "config.json"))
+_LOOKED = {"schema.json": "skops", "config.json": "keras"}
 
 
 def inspect_files(folder: Path, files: Iterable[Entry]) -> list[Finding]:
@@ -69,6 +71,7 @@ class Inspector:
     def __init__(self) -> None:
         self.findings: list[Finding] = []
         self._budget = archives.Budget()
+        self._opcodes = _MOST_OPCODES
 
     def look_at(self, path: str, stream: BinaryIO, size: int, depth: int = 0) -> None:
         """Find out what a stream is.
@@ -111,9 +114,7 @@ class Inspector:
             self._pickle(path, stream, depth)
         elif head.startswith(numeric.NPY):
             self._npy(path, stream, depth)
-        elif head.startswith(numeric.HDF5) or numeric.HDF5 in (
-            head[at : at + 8] for at in (512, 1024, 2048, 4096)
-        ):
+        elif path.lower().endswith((".h5", ".hdf5")) or numeric.is_hdf5(stream, size):
             self._hdf5(path, stream)
         elif archives.is_tar(head):
             self._tar(path, stream, depth)
@@ -133,15 +134,20 @@ class Inspector:
     # Formats
 
     def _pickle(self, path: str, stream: BinaryIO, depth: int) -> None:
-        found = follow(stream)
+        found = self._follow(stream)
         self.findings.append(judge_pickle(path, found))
         for count, nested in enumerate(found.nested):
             self.look_at(f"{path}!bytes {count + 1}", BytesIO(nested), len(nested), depth + 1)
 
+    def _follow(self, stream: BinaryIO) -> Pickle:
+        found = follow(stream, most_opcodes=self._opcodes)
+        self._opcodes = max(0, self._opcodes - found.opcodes)
+        return found
+
     def _npy(self, path: str, stream: BinaryIO, depth: int) -> None:
         try:
             if numeric.npy_has_objects(stream):
-                finding = judge_pickle(path, follow(stream))
+                finding = judge_pickle(path, self._follow(stream))
                 self.findings.append(
                     _with_reason(finding, "is an array of Python objects, which are pickled")
                 )
@@ -223,22 +229,28 @@ class Inspector:
                 self._never(path, problem)
             if any("come out of" in problem or "members" in problem for problem in problems):
                 return
-            kind = _kind_of(archive.namelist())
-            if kind == "skops":
+            # An archive can be several things at once: whoever opens it takes it for what he looks for.
+            kinds = _kinds_of(archive.namelist())
+            if "skops" in kinds:
                 self._skops(path, stream, archive)
-            elif kind == "keras":
+            if "keras" in kinds:
                 self._keras(path, archive)
-            elif kind == "torch-export":
+            if "torch-export" in kinds:
                 self._exported(path, archive)
-            elif kind == "torchscript":
+            if "torchscript" in kinds:
                 self._add(path, "torchscript", "holds a program")
-            self._members(path, stream, archive, kind, depth)
+            self._members(path, stream, archive, kinds, depth)
 
     def _members(
-        self, path: str, stream: BinaryIO, archive: zipfile.ZipFile, kind: str | None, depth: int
+        self,
+        path: str,
+        stream: BinaryIO,
+        archive: zipfile.ZipFile,
+        kinds: frozenset[str],
+        depth: int,
     ) -> None:
         for member in archive.infolist():
-            if member.is_dir() or (kind in ("skops", "keras") and member.filename in _LOOKED):
+            if member.is_dir() or _LOOKED.get(member.filename) in kinds:
                 continue
             name = f"{path}!{member.filename}"
             before = len(self.findings)
@@ -252,7 +264,7 @@ class Inspector:
             except ValueError as error:
                 self._never(name, f"is damaged, which some readers ignore: {error}")
             self.findings[before:] = [
-                _in_archive(finding, kind) for finding in self.findings[before:] if _tells(finding)
+                _in_archive(finding, kinds) for finding in self.findings[before:] if _tells(finding)
             ]
 
     def _unpacked_member(
@@ -291,7 +303,9 @@ class Inspector:
 
     def _keras(self, path: str, archive: zipfile.ZipFile) -> None:
         try:
-            code, dangerous = keras_config.judge(self._document(archive, "config.json"))
+            code, dangerous = keras_config.judge(
+                texts.parsed(self._document(archive, "config.json"))
+            )
         except archives.Bomb:
             raise
         except (ValueError, KeyError) as error:
@@ -372,20 +386,21 @@ def judge_pickle(path: str, found: Pickle) -> Finding:
     )
 
 
-def _kind_of(names: list[str]) -> str | None:
-    """What a zip archive is, by the members without which it is not that."""
-    if "schema.json" in names:
-        return "skops"
+def _kinds_of(names: list[str]) -> frozenset[str]:
+    """What a zip archive can be taken for, by the members without which it is not that."""
+    kinds = set()
     bases = {name.rsplit("/", 1)[-1] for name in names}
+    if "schema.json" in names:
+        kinds.add("skops")
     if "config.json" in names:
-        return "keras"
-    if "archive_format" in bases or "serialized_exported_program.json" in bases:
-        return "torch-export"
+        kinds.add("keras")
+    if bases & {"archive_format", "serialized_exported_program.json"}:
+        kinds.add("torch-export")
     if "constants.pkl" in bases or any("/code/" in name for name in names):
-        return "torchscript"
-    if "data.pkl" in bases:
-        return "torch-pickle"
-    return None
+        kinds.add("torchscript")
+    elif "data.pkl" in bases:
+        kinds.add("torch-pickle")
+    return frozenset(kinds)
 
 
 def _is_worth_it(name: str, head: bytes) -> bool:
@@ -402,13 +417,13 @@ def _is_worth_it(name: str, head: bytes) -> bool:
     )
 
 
-def _in_archive(finding: Finding, kind: str | None) -> Finding:
-    """A member's finding, as it counts in an archive of that kind."""
-    if kind == "torch-pickle" and finding.format == "pickle":
-        return _replace(finding, format="torch-pickle")
-    if kind == "torchscript" and finding.format in ("pickle", "python"):
+def _in_archive(finding: Finding, kinds: frozenset[str]) -> Finding:
+    """A member's finding, as it counts in an archive of those kinds."""
+    if "torchscript" in kinds and finding.format in ("pickle", "python"):
         return _replace(finding, format="torchscript")
-    if kind == "torch-export" and finding.tensors:
+    if "torch-pickle" in kinds and finding.format == "pickle":
+        return _replace(finding, format="torch-pickle")
+    if kinds == {"torch-export"} and finding.tensors:
         # Whatever unpickles it gets tensors.
         return Finding(path=finding.path, imports=finding.imports)
     return finding

@@ -7,11 +7,12 @@ of: layers, losses and the like of Keras itself, by name, without those layers t
 
 from __future__ import annotations
 
-import json
+import builtins
 import re
 from collections.abc import Iterator
 from typing import Any
 
+from headrace.models.inspection import texts
 from headrace.models.inspection.dangerous import is_dangerous
 
 #: Modules of Keras whose classes and functions models are made of; ``keras.src.`` comes before them, or ``keras.``.
@@ -21,6 +22,10 @@ _PARTS = frozenset(
         "ops", "optimizers", "quantizers", "random", "regularizers", "src", "wrappers",
     )
 )  # fmt: skip
+#: Those whose functions compute, and do nothing else.
+_COMPUTING = frozenset(
+    ("activations", "constraints", "initializers", "losses", "metrics", "ops", "regularizers")
+)
 #: Functions among them that do something else than to compute.
 _FUNCTIONS = frozenset(
     ("load_model", "clone_model", "model_from_json", "deserialize", "get", "custom_gradient", "map", "scan", "while_loop", "cond",
@@ -42,12 +47,13 @@ def judge(config: bytes) -> tuple[list[str], list[str]]:
     """Why a configuration is code, and what of it is dangerous: reasons for people.
 
     Raises:
-        ValueError: It is no JSON object.
+        ValueError: It is no JSON.
     """
-    try:
-        tree = json.loads(config)
-    except RecursionError:
-        raise ValueError("it is nested too deep") from None
+    return judge_tree(texts.parsed(config))
+
+
+def judge_tree(tree: Any) -> tuple[list[str], list[str]]:
+    """The same of one that has been parsed."""
     code: list[str] = []
     dangerous: list[str] = []
     for node in _objects(tree):
@@ -65,35 +71,38 @@ def _judge_object(node: dict[str, Any], code: list[str], dangerous: list[str]) -
         return
     if name in _RUNNERS:
         dangerous.append(_RUNNERS[name])
+    registered = node.get("registered_name")
+    if isinstance(registered, str) and ">" in registered:
+        code.append(f"needs a class of yours: {registered}")
     if name == "function":
         _judge_function(config, module, code, dangerous)
     elif module is None:
         if ">" in name or node.get("registered_name") not in (None, name):
             code.append(f"needs a class of yours: {node.get('registered_name') or name}")
-    elif not _is_part(module) and (module, name) not in _PLAIN:
+    elif not _is_part(module) and (str(module), name) not in _PLAIN:
         code.append(f"imports {module}.{name}")
         if is_dangerous(f"{module}.{name}") or not node.get("registered_name"):
             dangerous.append(f"imports {module}.{name}, which no layer is")
 
 
 def _judge_function(name: Any, module: Any, code: list[str], dangerous: list[str]) -> None:
-    if is_dangerous(f"builtins.{name}"):
+    if not isinstance(name, str) or hasattr(builtins, name):
         dangerous.append(f"calls {name}")
     elif module == "builtins" or module is None:
-        # A name that was registered, or one of Keras' own activations and losses.
-        code.append(f"asks for the function {name}")
-    elif not _is_part(module) or name in _FUNCTIONS:
+        # One of Keras' own activations and losses, as it writes them; or one that the loader registered himself.
+        return
+    elif not _is_part(module, _COMPUTING) or name in _FUNCTIONS:
         dangerous.append(f"calls {module}.{name}")
 
 
-def _is_part(module: object) -> bool:
+def _is_part(module: object, wanted: frozenset[str] = _PARTS) -> bool:
     """Whether models are made of what a module holds."""
     if not isinstance(module, str) or not _MODULE.fullmatch(module):
         return False
     parts = module.removeprefix("keras").removeprefix(".src").strip(".").split(".")
     if parts[0] == "backend":  # each has optimizers of its own
         parts = parts[2:] or ["backend"]
-    return parts == [""] or parts[0] in _PARTS
+    return (parts == [""] and wanted is _PARTS) or parts[0] in wanted
 
 
 def _objects(tree: Any) -> Iterator[dict[str, Any]]:

@@ -131,7 +131,7 @@ _ONNX_PATHS: dict[str, dict[int, str]] = {
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {13: "entry"},
 }  # fmt: skip
-_MOST_FIELDS = 20_000_000
+_MOST_FIELDS = 5_000_000
 
 
 def _onnx_locations(stream: BinaryIO, size: int) -> Iterator[str]:
@@ -199,6 +199,19 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
             return value, at
         shift += 7
     raise Wrong("it is no protobuf")
+
+
+def is_hdf5(stream: BinaryIO, size: int) -> bool:
+    """Whether a file is HDF5: its mark lies at the beginning, or at any power of two from 512 on."""
+    at = 0
+    while at < size:
+        stream.seek(at)
+        if stream.read(8) == HDF5:
+            stream.seek(0)
+            return True
+        at = at * 2 or 512
+    stream.seek(0)
+    return False
 
 
 def hdf5_problems(stream: BinaryIO) -> list[str]:

@@ -59,6 +59,7 @@ class Pickle(msgspec.Struct, kw_only=True):
     Attributes:
         imports: Full names, sorted; one of `UNKNOWN` parts cannot be told.
         calls: Opcodes that call something.
+        opcodes: How many were followed.
         pickles: How many were followed to their end.
         broken: Why the last could not be followed to its end; None when it could.
         rest: Bytes behind the last one.
@@ -68,6 +69,7 @@ class Pickle(msgspec.Struct, kw_only=True):
     imports: tuple[str, ...] = ()
     calls: int = 0
     pickles: int = 0
+    opcodes: int = 0
     broken: str | None = None
     rest: int = 0
     nested: tuple[bytes, ...] = ()
@@ -188,17 +190,20 @@ class _Sparing:
         return self._stream.readline(limit)
 
 
-def follow(stream: BinaryIO, *, most_bytes: int = _MOST_TAIL) -> Pickle:
+def follow(
+    stream: BinaryIO, *, most_bytes: int = _MOST_TAIL, most_opcodes: int = _MOST_OPCODES
+) -> Pickle:
     """Follow the pickles in a stream, from where it stands.
 
     Args:
         stream: One that can seek. Read at most once, and its tail once more when it is broken.
+        most_opcodes: So many are followed.
         most_bytes: Of what is broken, so much is looked through for names.
     """
     imports: set[str] = set()
     nested: list[bytes] = []
     found = Pickle()
-    budget = _MOST_OPCODES
+    budget = min(most_opcodes, _MOST_OPCODES)
     while True:
         start = stream.tell()
         if not stream.read(1):
@@ -210,6 +215,7 @@ def follow(stream: BinaryIO, *, most_bytes: int = _MOST_TAIL) -> Pickle:
         nested += machine.nested
         found.calls += machine.calls
         budget -= count
+        found.opcodes += count
         if broken is None:
             found.pickles += 1
             continue
@@ -261,7 +267,7 @@ def _follow_one(stream: BinaryIO, machine: _Machine, most: int) -> tuple[int, in
     try:
         for opcode, argument, _ in pickletools.genops(cast(BinaryIO, _Sparing(stream))):
             if count >= most:
-                return count, end, f"it has more than {_MOST_OPCODES:,} opcodes"
+                return count, end, "it has more opcodes than are followed"
             if opcode.name == "STOP":
                 machine.stack[-1]
                 return count + 1, stream.tell(), None

@@ -13,8 +13,20 @@ from typing import Any, BinaryIO
 
 from headrace.models.inspection.dangerous import is_dangerous
 
-#: Plain Python objects of scikit-learn that skops does not know, and that hold numbers only.
-HARMLESS = frozenset(
+#: LightGBM's scikit-learn classes. skops makes their Booster as pickle would, from LightGBM's own text: nobody calls it with
+#: a file's name.
+LIGHTGBM = frozenset(
+    (
+        "collections.OrderedDict",
+        "lightgbm.basic.Booster",
+        "lightgbm.sklearn.LGBMModel",
+        "lightgbm.sklearn.LGBMClassifier",
+        "lightgbm.sklearn.LGBMRegressor",
+        "lightgbm.sklearn.LGBMRanker",
+    )
+)
+#: Plain Python objects of scikit-learn that skops does not know, and that hold numbers only; and LightGBM's.
+HARMLESS = LIGHTGBM | frozenset(
     (
         "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
         "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
@@ -62,7 +74,7 @@ def asked_types(stream: BinaryIO, schema: bytes) -> tuple[list[str], list[str]]:
         named = set(_names(json.loads(schema)))
     except (ValueError, RecursionError) as error:
         raise UnreadableSchema(f"its schema.json cannot be read: {error}") from None
-    dangerous = sorted(name for name in named if is_dangerous(name))
+    dangerous = sorted(name for name in named - LIGHTGBM if is_dangerous(name))
     try:
         from skops.io import get_untrusted_types
     except ImportError:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from headrace.models.inspection.numeric import leads_out
+
 #: Code, by the names under which Python imports it, and native code by its first bytes.
 CODE_NAMES = (
     ".py",
@@ -17,10 +19,6 @@ CODE_NAMES = (
     ".so",
     ".dll",
     ".dylib",
-    ".pth-link",
-    ".egg",
-    ".whl",
-    ".ipynb",
 )
 _NATIVE = (b"\x7fELF", b"MZ\x90\x00", b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
 _REQUIREMENTS = re.compile(r"(?:^|/)(?:requirements[^/]*|constraints)\.txt$")
@@ -76,16 +74,20 @@ def environment_problems(tree: Any) -> list[str]:
     return found[:20]
 
 
-def config_problems(document: bytes) -> list[str]:
-    """Keys of a transformers configuration that name code to fetch or import.
+def parsed(document: bytes) -> Any:
+    """JSON from strangers.
 
     Raises:
-        ValueError: It is no JSON.
+        ValueError: It is none.
     """
     try:
-        tree = json.loads(document)
+        return json.loads(document)
     except RecursionError:
         raise ValueError("it is nested too deep") from None
+
+
+def config_problems(tree: Any) -> list[str]:
+    """Keys of a transformers configuration that name code to fetch or import."""
     found: list[str] = []
     todo: list[Any] = [tree]
     while todo:
@@ -110,6 +112,15 @@ def config_problems(document: bytes) -> list[str]:
             if node.get("trust_remote_code"):
                 found.append("asks for trust_remote_code")
     return list(dict.fromkeys(found))
+
+
+def index_problems(tree: Any) -> list[str]:
+    """Files that an index of shards names outside its folder."""
+    shards = tree.get("weight_map") if isinstance(tree, dict) else None
+    if not isinstance(shards, dict):
+        return []
+    outside = sorted({str(file) for file in shards.values() if leads_out(str(file))})
+    return [f"takes numbers from '{file[:200]}', outside its folder" for file in outside[:20]]
 
 
 def _strings(tree: Any) -> Iterator[str]:

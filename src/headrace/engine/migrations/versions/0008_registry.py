@@ -31,7 +31,9 @@ def upgrade() -> None:
     op.create_index(
         "uq_registered_model_name", "registered_model", ["workspace", "name"], unique=True
     )
-    op.create_index("ix_registered_model_updated", "registered_model", ["last_update_time", "name"])
+    op.create_index(
+        "ix_registered_model_updated", "registered_model", ["workspace", "last_update_time", "name"]
+    )
     _owned(
         "registered_model_tag",
         "model_id",
