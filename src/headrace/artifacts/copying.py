@@ -11,18 +11,25 @@ _STEP = 64 << 20
 _BUFFER = 1 << 20
 
 
-def copy_here(source: int, target: int, told: Callable[[int], None] | None = None) -> None:
-    """Append a whole file to another; both are open.
+def copy_here(
+    source: int,
+    target: int,
+    told: Callable[[int], None] | None = None,
+    size: int | None = None,
+) -> None:
+    """Append a file to another; both are open.
 
     Args:
-        source: Read from its beginning to the end that it has now.
+        source: Read from its beginning, to the end that it has now.
         target: Written where it stands.
         told: Is called with the number of bytes that each step copied.
+        size: Only so many bytes from the beginning.
 
     Raises:
-        OSError: The source became shorter meanwhile, or the disk is full.
+        EOFError: The source became shorter meanwhile.
+        OSError: The disk is full, or broken.
     """
-    left = os.fstat(source).st_size
+    left = os.fstat(source).st_size if size is None else size
     at = 0
     inside = hasattr(os, "copy_file_range")
     while left:
@@ -37,7 +44,7 @@ def copy_here(source: int, target: int, told: Callable[[int], None] | None = Non
         if done < 0:
             done = os.write(target, os.pread(source, min(left, _BUFFER), at))
         if not done:
-            raise OSError(errno.EIO, "the file became shorter while it was copied")
+            raise EOFError("The file became shorter while it was copied.")
         at += done
         left -= done
         if told is not None:

@@ -18,7 +18,7 @@ import stat as stat_
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from headrace.artifacts.copying import copy_here
 from headrace.artifacts.paths import STAGING, artifact_path
@@ -32,6 +32,7 @@ from headrace.artifacts.store import (
     PartTarget,
     check_part_count,
     resolve_range,
+    shorter,
 )
 from headrace.artifacts.writeback import STEP, begin_writeback
 from headrace.entities import FileInfo
@@ -114,6 +115,31 @@ class LocalArtifacts(ArtifactStore):
         self._refuse_folder(path)
         with self._staged(path) as (staged, fd):
             _write_all(path, fd, chunks)
+            return self._publish(path, staged, fd)
+
+    def write_file(
+        self, path: str, file: BinaryIO, size: int, told: Callable[[int], None] | None = None
+    ) -> ArtifactStat:
+        path = artifact_path(path)
+        self._refuse_folder(path)
+        with self._staged(path) as (staged, fd):
+            written = 0
+
+            def note(done: int) -> None:
+                nonlocal written
+                begin_writeback(fd, written, done)
+                written += done
+                if told is not None:
+                    told(done)
+
+            try:
+                copy_here(file.fileno(), fd, note, size)
+            except EOFError:
+                raise shorter(file) from None
+            except OSError as error:
+                raise Unavailable(
+                    f"'{path}' cannot be stored: {error.strerror or error}."
+                ) from error
             return self._publish(path, staged, fd)
 
     def delete(self, path: str) -> None:

@@ -7,14 +7,14 @@ every method, so a store can be handed a path straight from a request.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import BinaryIO, Self, TypeAlias
 
 import msgspec
 
 from headrace.entities import FileInfo
-from headrace.errors import InvalidParameter, RangeNotSatisfiable, Unsupported
+from headrace.errors import InvalidParameter, InvalidState, RangeNotSatisfiable, Unsupported
 from headrace.protocol.artifacts import PresignedUrl
 
 #: A piece of an artifact: anything flat that has a buffer. (`collections.abc.Buffer` is of 3.12.)
@@ -160,6 +160,22 @@ class ArtifactStore(ABC):
             Unavailable: The store is full or away.
         """
 
+    def write_file(
+        self, path: str, file: BinaryIO, size: int, told: Callable[[int], None] | None = None
+    ) -> ArtifactStat:
+        """Write the first bytes of a file of this machine; otherwise as `write`.
+
+        Args:
+            path: The file to be.
+            file: Open for reading, at its beginning.
+            size: How many bytes of it; somebody may go on writing to it.
+            told: Is called with the number of bytes that each piece had.
+
+        Raises:
+            InvalidState: It has become shorter.
+        """
+        return self.write(path, _pieces(file, size, told), size=size)
+
     @abstractmethod
     def delete(self, path: str) -> None:
         """Delete a file, or a folder with all in it. What is not there is no error."""
@@ -221,6 +237,23 @@ class ArtifactStore(ABC):
     def abort_multipart(self, path: str, upload_id: str) -> None:
         """Forget an upload and its parts. One that is not there is no error."""
         raise multipart_unsupported(self.uri)
+
+
+def _pieces(file: BinaryIO, size: int, told: Callable[[int], None] | None) -> Iterator[Chunk]:
+    left = size
+    while left:
+        piece = file.read(min(CHUNK_SIZE, left))
+        if not piece:
+            raise shorter(file)
+        left -= len(piece)
+        yield piece
+        if told is not None:
+            told(len(piece))
+
+
+def shorter(file: BinaryIO) -> InvalidState:
+    """That a file lost bytes while it was read."""
+    return InvalidState(f"'{file.name}' became shorter while it was uploaded; upload it again.")
 
 
 def check_part_count(count: int) -> None:

@@ -11,8 +11,9 @@ import ctypes
 import sys
 from collections.abc import Callable
 
-#: Writing is begun in steps of so many bytes.
-STEP = 16 << 20
+#: Writing is begun in steps of so many bytes. Steps of 16 MiB made a gigabyte take six times as long as one fsync
+#: at the end, where others wrote to the disk too; steps of 64 MiB did not.
+STEP = 64 << 20
 _SYNC_FILE_RANGE_WRITE = 2
 
 

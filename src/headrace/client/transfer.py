@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import httpx
 import msgspec
@@ -24,8 +24,8 @@ import msgspec
 from headrace.artifacts import ArtifactStat, ArtifactStore, Chunk, Part, PartTarget, artifact_path
 from headrace.artifacts.copying import copy_here
 from headrace.artifacts.local import LocalArtifacts, stat_of
-from headrace.artifacts.store import CHUNK_SIZE, MAX_PARTS
-from headrace.errors import InvalidParameter, InvalidState, NotFound, Unavailable, Unsupported
+from headrace.artifacts.store import MAX_PARTS
+from headrace.errors import InvalidParameter, NotFound, Unavailable, Unsupported
 
 T = TypeVar("T")
 
@@ -83,7 +83,7 @@ def upload(
     for last in range(_UPLOAD_TRIES - 1, -1, -1):
         try:
             with file.open("rb") as stream:
-                store.write(path, meter.watch(_first(stream, size)), size=size)
+                store.write_file(path, stream, size, meter.add)
             break
         except Unavailable:
             if not last:
@@ -235,7 +235,10 @@ def _copied(stat: ArtifactStat, place: Path, meter: _Meter) -> bool:
             return False
         partial.with_name(f"{partial.name}.json").unlink(missing_ok=True)
         with partial.open("wb") as stream:
-            copy_here(source, stream.fileno(), meter.add)
+            try:
+                copy_here(source, stream.fileno(), meter.add)
+            except EOFError:
+                raise Unavailable(f"'{stat.place}' became shorter; start again.") from None
         partial.replace(place)
     except BaseException:  # cleans up, raises again
         partial.unlink(missing_ok=True)
@@ -339,23 +342,6 @@ class _Download:
             new = self._sidecar.with_name(self._sidecar.name + ".new")
             new.write_bytes(msgspec.json.encode(self._state))
             new.replace(self._sidecar)
-
-
-def _first(stream: BinaryIO, size: int) -> Iterator[Chunk]:
-    """The first bytes of a file, which may be a log that somebody goes on writing.
-
-    Raises:
-        InvalidState: It has become shorter.
-    """
-    left = size
-    while left:
-        chunk = stream.read(min(CHUNK_SIZE, left))
-        if not chunk:
-            raise InvalidState(
-                f"'{stream.name}' became shorter while it was uploaded; upload it again."
-            )
-        left -= len(chunk)
-        yield chunk
 
 
 def _upload_parts(store: ArtifactStore, file: Path, path: str, size: int, meter: _Meter) -> None:
