@@ -87,6 +87,34 @@ def test_many_values_are_a_hundred_slices_and_the_rest() -> None:
     assert sum(one.count for one in found.slices) == 400
 
 
+def test_columns_of_any_type_can_be_sliced_by() -> None:
+    frame = pd.DataFrame(
+        {
+            "mixed": [1, "a", None, 2.5],
+            "day": pd.to_datetime(["2024-01-01", "2024-01-01", "2024-02-01", None]),
+            "grade": pd.Categorical(["u", "v", "u", None]),
+            "paid": pd.array([True, None, False, True], dtype="boolean"),
+        }
+    )
+    plan = Plan(slices=["mixed", "day", "grade", "paid"], small=1)
+    found = evaluate([1.5, 2, 3, 4], frame, [1.0, 2, 3, 4.5], plan)
+    assert {one.name: one.count for one in found.slices} == {
+        "mixed=1": 1,
+        "mixed=a": 1,
+        "mixed=2.5": 1,
+        "mixed=(missing)": 1,
+        "day=2024-01-01 00:00:00": 2,
+        "day=2024-02-01 00:00:00": 1,
+        "day=(missing)": 1,
+        "grade=u": 2,
+        "grade=v": 1,
+        "grade=(missing)": 1,
+        "paid=False": 1,
+        "paid=True": 2,
+        "paid=(missing)": 1,
+    }
+
+
 _column = st.lists(st.sampled_from([*"abc", None]), min_size=5, max_size=30)
 
 

@@ -67,8 +67,8 @@ def _plain(values: Any) -> Any:
     column = pd.Series(values)
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(column.cat.categories.dtype)
-    if pd.api.types.is_bool_dtype(column.dtype) and not column.hasnans:
-        return column.to_numpy(dtype=bool)
+    if pd.api.types.is_bool_dtype(column.dtype):
+        return column.to_numpy(dtype=object if column.hasnans else bool)
     if pd.api.types.is_numeric_dtype(column.dtype):
         if not column.hasnans and pd.api.types.is_integer_dtype(column.dtype):
             return column.to_numpy(dtype=np.int64)
