@@ -1,4 +1,4 @@
-"""``make demo``: train the digits example into an embedded store, show the best run, and serve.
+"""``make demo``: train the digits example into an embedded store, show the best run, put its model in charge, and serve.
 
 Ends after the summary when standard output is not a terminal.
 
@@ -17,11 +17,16 @@ import time
 from pathlib import Path
 
 import headrace
+from digits.train import load
+from headrace.errors import GuardRefused
+from headrace.models.evaluation import Threshold
 
 ROOT = Path(__file__).parent.parent
 TRAIN = Path(__file__).parent / "digits" / "train.py"
 #: Runs that trained a model; the runs that only hold them together have no params.
 TRAINED = "params.model IS NOT NULL"
+#: The registered model.
+MODEL = "digits"
 
 
 def main() -> None:
@@ -40,6 +45,7 @@ def main() -> None:
     subprocess.run([sys.executable, TRAIN, "--tracking-uri", store], check=True)
     print(f"Done in {time.perf_counter() - start:.0f} s.\n", flush=True)
     best = summarise(store)
+    promote(store)
     print_hints(store, best)
     if sys.stdout.isatty():
         serve(store, given.port)
@@ -60,6 +66,38 @@ def summarise(store: Path) -> str:
     return best.info.run_id
 
 
+def promote(store: Path) -> None:
+    """Register the best model, and let the alias *champion* point to it once it has passed its evaluation."""
+    headrace.set_tracking_uri(store)
+    client = headrace.Client(str(store))
+    experiment = client.get_experiment_by_name("digits")
+    (best,) = client.search_runs(
+        [experiment.experiment_id], "params.model IS NULL", order_by=["metrics.accuracy DESC"], max_results=1
+    )  # fmt: skip
+    (output,) = best.outputs.model_outputs
+    version = headrace.register_model(f"models:/{output.model_id}", MODEL).version
+    client.set_guard(MODEL, "champion", checks=["accuracy_score"])
+    try:
+        client.set_registered_model_alias(MODEL, "champion", version)
+    except GuardRefused as error:
+        print(
+            f"\nIts model is models:/{MODEL}/{version}. The alias champion is guarded:\n  {error}"
+        )
+    data = load()
+    result = headrace.evaluate(
+        f"models:/{MODEL}/{version}",
+        data.x_test,
+        data.y_test,
+        kind="classification",
+        thresholds={"accuracy_score": Threshold(min=0.95)},
+    )
+    accuracy = result.metrics["accuracy_score"]
+    print(f"Evaluated on {len(data.y_test)} images that it has not seen: accuracy {accuracy:.4f}.")
+    if result.passed:
+        client.set_registered_model_alias(MODEL, "champion", version)
+        print(f"Passed: models:/{MODEL}@champion points to version {version} now.")
+
+
 def print_hints(store: Path, best: str) -> None:
     """Print what to try next."""
     program = Path(sys.executable).parent / "headrace"
@@ -71,6 +109,8 @@ def print_hints(store: Path, best: str) -> None:
         "runs list -x digits -f 'metrics.accuracy > 0.97' -o 'metrics.loss ASC'",
         "runs export -x digits -O digits.csv",
         f"artifacts ls {best}",
+        f"models show models:/{MODEL}@champion",
+        f"models history {MODEL}",
         "server",
     ):
         print(f"  {command} {arguments} {where}")

@@ -21,6 +21,15 @@ if not os.environ.get("HEADRACE_TEST_RANDOM"):
     settings.load_profile("fixed")
 
 
+#: Folders whose tests take minutes; with them at the end one worker would be left alone with them.
+_LONG = ("faults", "durability")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests come first."""
+    items.sort(key=lambda item: item.path.parent.name not in _LONG)
+
+
 @pytest.fixture(autouse=True)
 def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """No test sees the tracking settings, or the journals, of the person who runs it.

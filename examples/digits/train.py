@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import sklearn
 from sklearn.datasets import load_digits
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning
@@ -117,16 +118,29 @@ def train(tracking: Any) -> None:
     tracking.set_experiment(EXPERIMENT)
     for family, (fit, choices) in FAMILIES.items():
         with tracking.start_run(run_name=family, tags={"family": family}):
-            best = 0.0
+            trained = []
             for params in choices:
                 with tracking.start_run(run_name=_name(family, params), nested=True):
                     tracking.log_input(described, context="training")
-                    best = max(best, train_one(tracking, family, fit, params, data))
-            tracking.log_metric("accuracy", best)
+                    trained.append(train_one(tracking, family, fit, params, data))
+            accuracy, model = max(trained, key=lambda one: one[0])
+            tracking.log_metric("accuracy", accuracy)
+            tracking.sklearn.log_model(
+                model,
+                name=family,
+                signature=tracking.models.infer_signature(data.x_train, data.y_train),
+                # Else MLflow looks for them by loading each model in a process of its own.
+                pip_requirements=[
+                    f"scikit-learn=={sklearn.__version__}",
+                    f"numpy=={np.__version__}",
+                ],
+            )
 
 
-def train_one(tracking: Any, family: str, fit: Fit, params: dict[str, Any], data: Data) -> float:
-    """Train one model in the active run; its accuracy on the held-out images."""
+def train_one(
+    tracking: Any, family: str, fit: Fit, params: dict[str, Any], data: Data
+) -> tuple[float, Any]:
+    """Train one model in the active run; its accuracy on the held-out images, and the model."""
     tracking.set_tags({"family": family, "task": "classification"})
     tracking.log_params({"model": family, "train_rows": len(data.x_train), **params})
     start = time.perf_counter()
@@ -140,7 +154,7 @@ def train_one(tracking: Any, family: str, fit: Fit, params: dict[str, Any], data
         {"per_digit_recall": (matrix.diagonal() / matrix.sum(axis=1)).round(4).tolist()},
         "report.json",
     )
-    return float(accuracy_score(data.y_test, model.predict(data.x_test)))
+    return float(accuracy_score(data.y_test, model.predict(data.x_test))), model
 
 
 def _scores(model: Any, data: Data) -> dict[str, float]:

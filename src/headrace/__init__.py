@@ -17,10 +17,26 @@ if TYPE_CHECKING:
     from headrace import client as client
     from headrace import entities as entities
     from headrace import errors as errors
+    from headrace import keras as keras
+    from headrace import lightgbm as lightgbm
+    from headrace import models as models
+    from headrace import onnx as onnx
+    from headrace import pyfunc as pyfunc
+    from headrace import pytorch as pytorch
+    from headrace import sklearn as sklearn
     from headrace import tracking as tracking
+    from headrace import transformers as transformers
+    from headrace import xgboost as xgboost
     from headrace.errors import HeadraceError as HeadraceError
+    from headrace.models.evaluation import Evaluation as Evaluation
+    from headrace.models.evaluation import Threshold as Threshold
+    from headrace.models.evaluation import make_metric as make_metric
     from headrace.tracking import *  # noqa: F403
     from headrace.tracking import data as data
+    from headrace.tracking.evaluating import evaluate as evaluate
+    from headrace.tracking.models import load_model as load_model
+    from headrace.tracking.models import log_model as log_model
+    from headrace.tracking.models import register_model as register_model
 
     MlflowException = HeadraceError
     __version__: str
@@ -29,6 +45,9 @@ if TYPE_CHECKING:
 _ELSEWHERE: dict[str, tuple[str, str | None]] = {
     "Client": ("headrace.client.client", "Client"),
     "MlflowClient": ("headrace.client.client", "Client"),
+    "Evaluation": ("headrace.models.evaluation", "Evaluation"),
+    "Threshold": ("headrace.models.evaluation", "Threshold"),
+    "make_metric": ("headrace.models.evaluation", "make_metric"),
     "HeadraceError": ("headrace.errors", "HeadraceError"),
     "MlflowException": ("headrace.errors", "HeadraceError"),
     "artifacts": ("headrace.artifacts", None),
@@ -36,7 +55,20 @@ _ELSEWHERE: dict[str, tuple[str, str | None]] = {
     "data": ("headrace.tracking.data", None),
     "entities": ("headrace.entities", None),
     "errors": ("headrace.errors", None),
+    "evaluate": ("headrace.tracking.evaluating", "evaluate"),
+    "keras": ("headrace.keras", None),
+    "lightgbm": ("headrace.lightgbm", None),
+    "load_model": ("headrace.tracking.models", "load_model"),
+    "log_model": ("headrace.tracking.models", "log_model"),
+    "models": ("headrace.models", None),
+    "onnx": ("headrace.onnx", None),
+    "pyfunc": ("headrace.pyfunc", None),
+    "pytorch": ("headrace.pytorch", None),
+    "register_model": ("headrace.tracking.models", "register_model"),
+    "sklearn": ("headrace.sklearn", None),
     "tracking": ("headrace.tracking", None),
+    "transformers": ("headrace.transformers", None),
+    "xgboost": ("headrace.xgboost", None),
 }
 
 if not TYPE_CHECKING:  # so that type checkers see the names above and no others

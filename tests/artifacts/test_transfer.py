@@ -21,6 +21,12 @@ from headrace.errors import InvalidParameter, NotFound, Unavailable
 from support.server import Server
 
 
+@pytest.fixture(autouse=True)
+def everything_goes_through_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it files of a server on this machine would be read where they lie."""
+    monkeypatch.setenv("HEADRACE_READ_FILES_HERE", "0")
+
+
 class Line:
     """A TCP relay before a server that can be told to hang up.
 
@@ -333,3 +339,41 @@ def test_large_uploads_go_straight_to_s3_when_the_server_sends_them_there(
     assert presigned.file_size == len(body)
     assert Path(download(store, "m/big", tmp_path / "back")).read_bytes() == body
     tracking.close()
+
+
+def test_a_file_that_lies_on_this_machine_does_not_go_through_the_line(
+    line: Line,
+    remote: ArtifactStore,
+    big: Callable[[int], bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    body = big(2 * PART_SIZE + 1)
+    remote.write("here/big ü%.bin", [body])
+    monkeypatch.delenv("HEADRACE_READ_FILES_HERE")
+    store = artifacts_at(remote.uri, RemoteStore(f"http://127.0.0.1:{line.port}"))
+    place = Path(store.stat("here/big ü%.bin").place)
+    assert place.read_bytes() == body
+    before, seen = line.passed, [0]
+    (tmp_path / "back.headrace-part").write_bytes(b"of a process that was killed")
+    download_file(
+        store, "here/big ü%.bin", tmp_path / "back", lambda path, done, total: seen.append(done)
+    )
+    assert (tmp_path / "back").read_bytes() == body
+    assert seen[-1] == len(body)
+    assert line.passed - before < 10_000
+    assert [path.name for path in tmp_path.iterdir()] == ["back"]
+    store._remote.close()  # type: ignore[attr-defined]
+
+
+def test_where_a_file_lies_is_told_to_who_asks_from_this_machine_alone(
+    running: Server, remote: ArtifactStore
+) -> None:
+    remote.write("asked", [b"x"])
+    http = remote._remote.http  # type: ignore[attr-defined]
+    url = f"api/2.0/mlflow-artifacts/artifacts/{remote._root}/asked"  # type: ignore[attr-defined]
+    ask = {"x-headrace-file": "?"}
+    assert http.head(url, headers=ask).headers["x-headrace-file"].endswith("/asked")
+    for headers in ({}, {**ask, "x-forwarded-for": "10.0.0.1"}, {**ask, "via": "1.1 proxy"}):
+        assert "x-headrace-file" not in http.head(url, headers=headers).headers
+    assert remote.stat("asked").place == ""  # the client did not ask

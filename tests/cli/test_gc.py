@@ -169,3 +169,29 @@ def test_it_works_through_a_server(server, tmp_path: Path) -> None:
     client.delete_run(run_id)
     assert headrace.json("gc", "--older-than", "0s")["run_ids"] == [run_id]
     assert not kept.exists() or list(kept.iterdir()) == []
+
+
+def test_logged_models_go_with_their_files(
+    headrace: Headrace, client: Client, tmp_path: Path
+) -> None:
+    file = tmp_path / "MLmodel"
+    file.write_text("flavors: {}")
+    chosen = client.create_experiment("chosen", (tmp_path / "chosen").as_uri())
+    models = [client.create_logged_model(where, "m") for where in ("0", "0", chosen)]
+    for model in models:
+        client.log_model_artifact(model.model_id, file)
+    one, two, three = (Path(urlsplit(model.artifact_location).path) for model in models)
+    ids = [model.model_id for model in models]
+    headrace("gc", "--logged-model-ids", ids[0], code=2)  # not in the trash
+    for model_id in (ids[0], ids[2]):
+        client.delete_logged_model(model_id)
+    dry = headrace("gc", "-n", "--older-than", "0s").stdout
+    assert "Would remove 0 runs, 2 logged models and 0 experiments." in dry
+    assert f"logged model {ids[0]}" in dry
+    found = headrace.json("gc", "--logged-model-ids", f"{ids[0]},{ids[2]}")
+    assert found["logged_model_ids"] == [ids[0], ids[2]]
+    assert (one.exists(), two.exists(), three.exists()) == (False, True, False)
+    client.delete_experiment("0")
+    gone = headrace.json("gc", "--experiment-ids", "0")
+    assert (gone["logged_model_ids"], gone["artifacts_left"]) == ([ids[1]], [])
+    assert not two.exists()

@@ -34,8 +34,10 @@ def test_what_happens_from_now_on_is_followed(client: Client) -> None:
     new_run(client)
     with client.events(["run.*"]) as stream:
         run_id = new_run(client)
-        threading.Timer(0.2, client.set_tag, (run_id, "a", "1")).start()
+        later = threading.Timer(0.2, client.set_tag, (run_id, "a", "1"))
+        later.start()
         created, tagged = itertools.islice(stream, 2)
+        later.join()
     assert (created.type, created.id, created.experiment_id) == ("run.created", run_id, "0")
     assert (tagged.type, tagged.data["after"]) == ("run.tags.set", {"a": "1"})
     assert tagged.seq == stream.position

@@ -130,10 +130,6 @@ def test_models_are_appended_to_the_runs_history_tag(api: Api) -> None:
         api.log_model(run_id="0" * 32, model_json=json.dumps(model))
 
 
-def test_no_logged_model_is_found_yet(api: Api) -> None:
-    assert api.search_logged_models(experiment_ids=["0"], filter="x = 'y'").next_page_token == ""
-
-
 def test_keys_in_use_are_found(api: Api) -> None:
     experiment, other = api.new_experiment(), api.new_experiment()
     word = unique("key")

@@ -16,7 +16,8 @@ from support.server import Server
 from support.tcp_proxy import TcpProxy
 from support.training import check, left, sync
 
-RESTARTS = 50
+#: On each of two databases.
+RESTARTS = 25
 Start = Callable[..., Server]
 
 #: Trains until its standard input ends. Asks for a flush now and then: else a drain that failed often

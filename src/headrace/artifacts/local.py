@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from headrace.artifacts.copying import copy_here
 from headrace.artifacts.paths import STAGING, artifact_path
 from headrace.artifacts.store import (
     CHUNK_SIZE,
@@ -80,7 +81,12 @@ class LocalArtifacts(ArtifactStore):
 
     def stat(self, path: str) -> ArtifactStat:
         with self.read(path) as content:
-            return content.stat
+            found = content.stat
+        return ArtifactStat(found.size, found.modified, found.etag, self.place(path))
+
+    def place(self, path: str) -> str:
+        """Where a file is on this machine, whether it is there or not."""
+        return str(self._inside(artifact_path(path)))
 
     def read(self, path: str, start: int = 0, stop: int | None = None) -> ArtifactContent:
         path = artifact_path(path)
@@ -98,7 +104,7 @@ class LocalArtifacts(ArtifactStore):
             if not stat_.S_ISREG(status.st_mode):
                 raise InvalidParameter(f"Invalid path: '{path}' is not a regular file.")
             first, last = resolve_range(path, status.st_size, start, stop)
-            return _LocalContent(path, fd, _stat(status), first, last)
+            return _LocalContent(path, fd, stat_of(status), first, last)
         except BaseException:  # cleans up, raises again
             os.close(fd)
             raise
@@ -208,7 +214,7 @@ class LocalArtifacts(ArtifactStore):
         with self._staged(path) as (staged, fd), _explained(path):
             for file in files:
                 with file.open("rb") as source:
-                    _append(fd, source.fileno())
+                    copy_here(source.fileno(), fd)
             self._publish(path, staged, fd)
         self.abort_multipart(path, upload_id)
 
@@ -316,7 +322,7 @@ class LocalArtifacts(ArtifactStore):
             target, made = self._move(path, staged)
             for folder in {target.parent, *(folder.parent for folder in made)}:
                 _sync_folder(folder)
-            return _stat(os.fstat(fd))
+            return stat_of(os.fstat(fd))
 
     def _move(self, path: str, staged: Path) -> tuple[Path, Sequence[Path]]:
         """Rename a file into its place; that place, and the folders that had to be made for it."""
@@ -360,7 +366,8 @@ class _LocalContent(ArtifactContent):
             self._fd = -1
 
 
-def _stat(status: os.stat_result) -> ArtifactStat:
+def stat_of(status: os.stat_result) -> ArtifactStat:
+    """What an artifact store says of a file of this machine."""
     # The inode tells apart two files written within one tick of the clock.
     etag = f'"{status.st_mtime_ns:x}-{status.st_ino:x}-{status.st_size:x}"'
     return ArtifactStat(size=status.st_size, modified=status.st_mtime, etag=etag)
@@ -378,21 +385,6 @@ def _write_all(path: str, fd: int, chunks: Iterable[Chunk]) -> None:
         if written - begun >= STEP:
             begin_writeback(fd, begun, written - begun)
             begun = written
-
-
-def _append(fd: int, source: int) -> None:
-    """Append a whole file to another, inside the kernel where it can."""
-    left = os.fstat(source).st_size
-    at = 0
-    while left:
-        try:
-            done = os.copy_file_range(source, fd, left, offset_src=at)
-        except (AttributeError, OSError):
-            done = os.write(fd, os.pread(source, CHUNK_SIZE, at))
-        if not done:
-            raise OSError(errno.EIO, "a part was cut short")
-        at += done
-        left -= done
 
 
 def _new_file(path: Path) -> tuple[Path, int]:

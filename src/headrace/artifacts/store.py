@@ -22,6 +22,10 @@ Chunk: TypeAlias = bytes | bytearray | memoryview
 
 #: Size of the pieces that stores read and like to be given, in bytes.
 CHUNK_SIZE = 1 << 20
+#: Header by which a client on a server's machine asks, and is told, where a file lies: it can then read the file
+#: itself, if the system lets it. That it is the very file, and not one of that name on another machine, the
+#: client sees by the etag, which has the inode and the time of the last change in it.
+PLACE = "x-headrace-file"
 #: Most parts of one upload; S3's limit, and so everybody's.
 MAX_PARTS = 10_000
 
@@ -29,12 +33,14 @@ MAX_PARTS = 10_000
 class ArtifactStat(msgspec.Struct, frozen=True):
     """One file: ``size`` in bytes, ``modified`` in seconds since 1970, ``etag`` a version token.
 
-    Two reads that see the same etag see the same bytes. It is empty where a store has none.
+    Two reads that see the same etag see the same bytes. It is empty where a store has none. ``place`` is the file's
+    path on this machine, where `ArtifactStore.stat` knows that it lies here.
     """
 
     size: int
     modified: float
     etag: str = ""
+    place: str = ""
 
 
 class ArtifactContent(ABC):

@@ -22,6 +22,7 @@ COMMANDS = {
     "webhooks": "List, create, change and try webhooks, and see what became of their deliveries.",
     "artifacts": "List, download and upload the files of runs.",
     "rules": "List, apply, test, switch and delete rules, and see what fired.",
+    "models": "List, log, register, compare, check and evaluate models, and move their aliases.",
     "sync": "Ship what was logged offline, or left behind, to its store.",
     "db": "Check, upgrade and downgrade a store's database schema.",
     "gc": "Remove deleted runs and experiments for good, files included.",

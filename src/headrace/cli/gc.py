@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import click
 import msgspec
@@ -18,7 +18,7 @@ from headrace.client.stores import is_remote, resolve
 from headrace.engine.location import locate
 from headrace.errors import HeadraceError, InvalidParameter
 from headrace.protocol.store import Store
-from headrace.protocol.trash import PurgedTrash, Trash
+from headrace.protocol.trash import PurgedTrash, PurgeTrash, Trash
 
 #: Purged in one transaction. Small, so that little is left over when the command is killed between
 #: purging runs and deleting their files.
@@ -27,10 +27,11 @@ _DRY_RUN = 10_000
 _DAY = 86_400_000
 #: Run ids as stores make them. Imports choose their own.
 _MADE = re.compile(r"[0-9a-f]{32}")
+_MADE_MODEL = re.compile(r"m-[0-9a-f]{32}")
 
 
 class Folder(msgspec.Struct, frozen=True):
-    """Artifacts of a run or experiment: a folder, and the location that it lies in.
+    """Artifacts of a run, logged model or experiment: a folder, and the location that it lies in.
 
     ``safe`` says that nothing else can lie there; what is not safe is left, and named.
     """
@@ -50,13 +51,15 @@ class Report(msgspec.Struct, kw_only=True):
     dry_run: bool
     run_ids: list[str] = []
     experiment_ids: list[str] = []
+    logged_model_ids: list[str] = []
     artifacts_left: list[str] = []
 
 
 @click.command()
 @click.option("--older-than", type=SPAN, help="Only what has been in the trash for so long: 30d, 12h, 1d6h.  [default: 30d; 0s with ids]")  # fmt: skip
 @click.option("--run-ids", "--run-id", "run_ids", multiple=True, callback=split_ids, help="Only these runs; several between commas.")  # fmt: skip
-@click.option("--experiment-ids", "--experiment-id", "experiment_ids", multiple=True, callback=split_ids, help="Only these experiments, with their runs.")  # fmt: skip
+@click.option("--experiment-ids", "--experiment-id", "experiment_ids", multiple=True, callback=split_ids, help="Only these experiments, with their runs and logged models.")  # fmt: skip
+@click.option("--logged-model-ids", "--logged-model-id", "logged_model_ids", multiple=True, callback=split_ids, help="Only these logged models.")  # fmt: skip
 @click.option("--artifacts", "--artifacts-destination", "artifacts", metavar="URI", help="Where the artifacts are, if the server of this store was started with --artifacts or --default-artifact-root.")  # fmt: skip
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would go, and leave it.")
 @json_option
@@ -66,26 +69,31 @@ def gc(
     older_than: int | None,
     run_ids: tuple[str, ...],
     experiment_ids: tuple[str, ...],
+    logged_model_ids: tuple[str, ...],
     artifacts: str | None,
     dry_run: bool,
     as_json: bool,
     backend_store_uri: str | None,
     store_uri: str | None,
 ) -> None:
-    """Remove deleted runs and experiments for good: their rows, and the files of their artifacts.
+    """Remove deleted runs, logged models and experiments for good: their rows, and the files of their artifacts.
 
-    Without ids: everything that has been in the trash for 30 days. Active runs are never touched.
+    Without ids: everything that has been in the trash for 30 days. What is active is never touched.
     """
+    named = PurgeTrash(
+        run_ids=run_ids, experiment_ids=experiment_ids, logged_model_ids=logged_model_ids
+    )
     if older_than is None:
-        older_than = 0 if run_ids or experiment_ids else 30 * _DAY
+        older_than = 30 * _DAY if named == PurgeTrash() else 0
     report = Report(dry_run=dry_run)
     pending: list[Folder] = []
     uri = backend_store_uri or store_uri
     own = _own_root(uri, artifacts)
     with opened(uri, artifacts=own) as store:
         try:
-            for purged in _purge(store, older_than, run_ids, experiment_ids, dry_run):
+            for purged in _purge(store, older_than, named, dry_run):
                 report.run_ids += purged.run_ids
+                report.logged_model_ids += purged.logged_model_ids
                 report.experiment_ids += purged.experiment_ids
                 pending = [] if dry_run else list(_folders(purged, own))
                 while pending:
@@ -100,45 +108,56 @@ def gc(
     if as_json:
         print_json(report)
     else:
-        said = "Would remove" if dry_run else "Removed"
-        runs, experiments = len(report.run_ids), len(report.experiment_ids)
-        click.echo(f"{said} {_count(runs, 'run')} and {_count(experiments, 'experiment')}.")
-        if dry_run:
-            for one in report.run_ids:
-                click.echo(f"run {one}")
-            for one in report.experiment_ids:
-                click.echo(f"experiment {one}")
+        _say(report)
     if report.artifacts_left:
         click.get_current_context().exit(FAILED)
 
 
+def _say(report: Report) -> None:
+    said = "Would remove" if report.dry_run else "Removed"
+    runs, experiments = len(report.run_ids), len(report.experiment_ids)
+    counted = f"{_count(runs, 'run')} and {_count(experiments, 'experiment')}"
+    if report.logged_model_ids:
+        models = _count(len(report.logged_model_ids), "logged model")
+        counted = f"{_count(runs, 'run')}, {models} and {_count(experiments, 'experiment')}"
+    click.echo(f"{said} {counted}.")
+    if report.dry_run:
+        for noun, ids in (
+            ("run", report.run_ids),
+            ("logged model", report.logged_model_ids),
+            ("experiment", report.experiment_ids),
+        ):
+            for one in ids:
+                click.echo(f"{noun} {one}")
+
+
 def _purge(
-    store: Store,
-    older_than: int,
-    run_ids: Sequence[str],
-    experiment_ids: Sequence[str],
-    dry_run: bool,
+    store: Store, older_than: int, named: PurgeTrash, dry_run: bool
 ) -> Iterator[PurgedTrash]:
     """Purge batch by batch until nothing is left to purge."""
-    runs, experiments = list(run_ids), list(experiment_ids)
-    named = bool(runs or experiments)
+    runs, models = list(named.run_ids), list(named.logged_model_ids)
+    experiments = list(named.experiment_ids)
+    everything = named == PurgeTrash()
     while True:
-        some = runs[:_BATCH]
+        some, some_models = runs[:_BATCH], models[:_BATCH]
+        single = bool(some or some_models)
         purged: PurgedTrash = ask(
             store,
             Trash.purge_trash,
             older_than_ms=older_than,
             run_ids=runs if dry_run else some,
-            experiment_ids=experiments if dry_run or not some else (),
+            logged_model_ids=models if dry_run else some_models,
+            experiment_ids=() if single and not dry_run else experiments,
             limit=_DRY_RUN if dry_run else _BATCH,
             dry_run=dry_run,
         )
         yield purged
-        if dry_run or not (purged.run_ids or purged.experiment_ids):
+        gone = purged.run_ids or purged.logged_model_ids or purged.experiment_ids
+        if dry_run or not gone:
             return
-        runs = runs[len(some) :]
+        runs, models = runs[len(some) :], models[len(some_models) :]
         experiments = [one for one in experiments if one not in purged.experiment_ids]
-        if named and not (runs or experiments):
+        if not everything and not (runs or models or experiments):
             return
 
 
@@ -155,7 +174,7 @@ def _own_root(uri: str | None, artifacts: str | None) -> str | None:
 
 
 def _folders(purged: PurgedTrash, own: str | None) -> Iterator[Folder]:
-    """Where the artifacts of purged runs and experiments lie, runs first.
+    """Where the artifacts of what was purged lie, experiments last.
 
     Anybody who may write to a store may choose an experiment's location and, importing a run, its id.
     That must not make this command delete what is no run's: ``file:///home/ann`` and ``thesis``, say.
@@ -169,17 +188,29 @@ def _folders(purged: PurgedTrash, own: str | None) -> Iterator[Folder]:
         if root == uri:
             yield Folder(uri, "", safe=False)
         else:
-            yield Folder(root, path, safe=_is_runs(uri, run_id, own))
+            yield Folder(root, path, safe=_is_its_own(uri, own, bool(_MADE.fullmatch(run_id))))
+    for model_id, uri in zip(purged.logged_model_ids, purged.logged_model_uris, strict=False):
+        path = f"models/{model_id}/artifacts"
+        made = bool(_MADE_MODEL.fullmatch(model_id)) and uri.endswith(f"/{path}")
+        safe = _is_its_own(uri, own, made)
+        yield Folder(uri.removesuffix(f"/{path}"), path, safe=safe)
     for experiment_id, uri in zip(purged.experiment_ids, uris[len(purged.run_ids) :], strict=False):
         root, _, name = uri.rpartition("/")
         if name == experiment_id and _is_within(uri, own):
             yield Folder(root, name)
 
 
-def _is_runs(uri: str, run_id: str, own: str | None) -> bool:
+def _is_its_own(uri: str, own: str | None, made: bool) -> bool:
+    """Whether nothing but the artifacts of one run or model can lie there.
+
+    Args:
+        uri: Their folder.
+        own: The store's own root.
+        made: The folder's name was made by a store.
+    """
     try:
         foreign = own is None and local_folder(uri) is not None
-        return _is_within(uri, own) or (not foreign and bool(_MADE.fullmatch(run_id)))
+        return _is_within(uri, own) or (not foreign and made)
     except InvalidParameter:  # a location that names no place, such as file://host/x
         return False
 

@@ -11,6 +11,7 @@ from typing import Any, Self
 from headrace.client.events import EventCalls
 from headrace.client.experiments import ExperimentCalls
 from headrace.client.journal.journals import sync_before
+from headrace.client.logged_models import LoggedModelCalls
 from headrace.client.metrics import MetricCalls
 from headrace.client.model_versions import ModelVersionCalls
 from headrace.client.stores import open_store, resolve
@@ -23,6 +24,7 @@ class Client(
     ExperimentCalls,
     MetricCalls,
     TableCalls,  # over images, documents, files, runs
+    LoggedModelCalls,  # over files too
     TrashCalls,
     EventCalls,
     ModelVersionCalls,  # over registered models

@@ -39,6 +39,8 @@ _ONCE = frozenset(
     (
         "create_experiment",
         "create_run",
+        "create_logged_model",
+        "delete_logged_model_tag",
         "log_model",
         "raise_alert",
         "log_artifacts",

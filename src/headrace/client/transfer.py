@@ -22,7 +22,8 @@ import httpx
 import msgspec
 
 from headrace.artifacts import ArtifactStat, ArtifactStore, Chunk, Part, PartTarget, artifact_path
-from headrace.artifacts.local import LocalArtifacts
+from headrace.artifacts.copying import copy_here
+from headrace.artifacts.local import LocalArtifacts, stat_of
 from headrace.artifacts.store import CHUNK_SIZE, MAX_PARTS
 from headrace.errors import InvalidParameter, InvalidState, NotFound, Unavailable, Unsupported
 
@@ -198,7 +199,9 @@ def download_file(
     place.parent.mkdir(parents=True, exist_ok=True)
     stat = store.stat(path)
     meter = _Meter(path, stat.size, progress)
-    if stat.size <= PART_SIZE or isinstance(store, LocalArtifacts):
+    if stat.place and _copied(stat, place, meter):
+        pass
+    elif stat.size <= PART_SIZE or isinstance(store, LocalArtifacts):
         _download_whole(store, path, place, meter)
     else:
         with store.read(path, 0, 1) as content:
@@ -217,6 +220,29 @@ def _download_whole(store: ArtifactStore, path: str, place: Path, meter: _Meter)
     except BaseException:  # cleans up, raises again
         partial.unlink(missing_ok=True)
         raise
+
+
+def _copied(stat: ArtifactStat, place: Path, meter: _Meter) -> bool:
+    """Copy a file that lies on this machine; False when it cannot be read, or is another one by now."""
+    try:
+        source = os.open(stat.place, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except OSError:
+        return False
+    # The name that a download in parts has: one that is killed is written over by the next.
+    partial = place.with_name(place.name + PART_SUFFIX)
+    try:
+        if stat_of(os.fstat(source)).etag != stat.etag:
+            return False
+        partial.with_name(f"{partial.name}.json").unlink(missing_ok=True)
+        with partial.open("wb") as stream:
+            copy_here(source, stream.fileno(), meter.add)
+        partial.replace(place)
+    except BaseException:  # cleans up, raises again
+        partial.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(source)
+    return True
 
 
 class _State(msgspec.Struct):

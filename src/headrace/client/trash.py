@@ -10,7 +10,7 @@ from headrace.protocol.trash import PurgedTrash, Trash
 
 
 class TrashCalls(ClientBase):
-    """Deleted experiments and runs, until they are purged."""
+    """Deleted experiments, runs and logged models, until they are purged."""
 
     def purge_trash(
         self,
@@ -19,24 +19,28 @@ class TrashCalls(ClientBase):
         experiment_ids: Sequence[str] | None = None,
         limit: int = 1000,
         dry_run: bool = False,
+        logged_model_ids: Sequence[str] | None = None,
     ) -> PurgedTrash:
-        """Remove deleted runs and experiments for good. Their artifacts stay; the answer says where.
+        """Remove deleted runs, logged models and experiments for good. Their artifacts stay; the answer says where.
 
         Args:
             older_than_ms: Only what has been in the trash for so many milliseconds.
             run_ids: Only these runs.
             experiment_ids: Only these experiments.
-            limit: At most so many in one call; call again until nothing is purged.
+            limit: At most so many runs, and so many logged models, in one call; call again until nothing
+                is purged.
             dry_run: Change nothing, and say what would go.
+            logged_model_ids: Only these logged models.
 
         Raises:
-            InvalidParameter: A named run or experiment is not in the trash.
+            InvalidParameter: One that is named is not in the trash.
         """
         purged: PurgedTrash = self._call(
             Trash.purge_trash,
             older_than_ms=older_than_ms,
             run_ids=listed(run_ids),
             experiment_ids=listed(experiment_ids),
+            logged_model_ids=listed(logged_model_ids),
             limit=limit,
             dry_run=dry_run,
         )

@@ -7,7 +7,6 @@ from typing import Any
 
 from headrace.engine.batch import prepare
 from headrace.engine.ingest import IngestOperations
-from headrace.engine.logged_models import LoggedModelOperations
 from headrace.engine.metrics.reading import MetricOperations
 from headrace.engine.registry.operations import RegistryOperations
 from headrace.engine.rules.replay import ReplayOperations
@@ -27,12 +26,11 @@ class Session(
     StopOperations,
     SearchOperations,
     MetricOperations,
-    LoggedModelOperations,
     RegistryOperations,
     DeliveryOperations,
     ReplayOperations,
 ):
     """The store's operations, each running in the transaction that the session was given.
 
-    `TrashOperations` stands on the inputs', runs' and experiments' operations.
+    `TrashOperations` stands on the inputs', runs', experiments' and logged models' operations.
     """

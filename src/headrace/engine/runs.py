@@ -350,7 +350,7 @@ class RunOperations(ExperimentOperations, Runs):
             for key, value in one.items()
         ]
         if kind == schema.KIND_PARAM:
-            rows = [(*item, _number(item[2])) for item in items]
+            rows = [(*item, number_of(item[2])) for item in items]
             columns = ("run_id", "key_id", "value", "number")
             insert_many(self.connection, schema.param, columns, rows)
         else:
@@ -467,7 +467,7 @@ class RunOperations(ExperimentOperations, Runs):
                         "run_id": run.id,
                         "key_id": number,
                         "value": params[key],
-                        "number": _number(params[key]),
+                        "number": number_of(params[key]),
                     }
                     for key, number in sorted(keys.items(), key=lambda item: item[1])
                 ],
@@ -609,7 +609,7 @@ def _check_value(key: str, value: str, noun: str) -> None:
         )
 
 
-def _number(value: str) -> float | None:
+def number_of(value: str) -> float | None:
     """A param's value as a number for comparison, None when it is none."""
     try:
         number = float(value)

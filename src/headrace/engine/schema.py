@@ -204,7 +204,70 @@ metric_segment = Table(
 )
 Index("ix_metric_segment_series", metric_segment.c.run_id, metric_segment.c.key_id)
 
-# What was logged against a logged model, and on which data set; the models themselves are not here yet.
+#: Values of ``logged_model.status``, which are MLflow's.
+MODEL_PENDING, MODEL_READY, MODEL_FAILED = 1, 2, 3
+
+# Models, each with its own folder of artifacts below the experiment's location.
+logged_model = Table(
+    "logged_model",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("uuid", Ordered, nullable=False, unique=True),  # m-…
+    Column("experiment_id", Id, ForeignKey("experiment.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("model_type", Text),
+    # Of the run that made it: opaque, for the run may be on another store, or purged.
+    Column("source_run_id", Text),
+    Column("status", SmallInteger, nullable=False),
+    Column("status_message", Text),
+    Column("creation_time", BigInteger, nullable=False),
+    Column("last_update_time", BigInteger, nullable=False),
+    Column("deleted_time", BigInteger),
+    # Of its folder, as the client gave it; never changed.
+    Column("digest", Text),
+    sqlite_autoincrement=True,
+)
+Index(
+    "ix_logged_model_experiment_creation",
+    logged_model.c.experiment_id,
+    logged_model.c.creation_time.desc(),
+    logged_model.c.uuid,
+)
+Index("ix_logged_model_experiment_name", logged_model.c.experiment_id, logged_model.c.name)
+Index(
+    "ix_logged_model_source_run",
+    logged_model.c.source_run_id,
+    sqlite_where=text("source_run_id IS NOT NULL"),
+    postgresql_where=text("source_run_id IS NOT NULL"),
+)
+Index(
+    "ix_logged_model_deleted",
+    logged_model.c.deleted_time,
+    sqlite_where=text("deleted_time IS NOT NULL"),
+    postgresql_where=text("deleted_time IS NOT NULL"),
+)
+
+# Keys are text here: models are few, and their keys follow no rule that `key` would vouch for.
+logged_model_param = Table(
+    "logged_model_param",
+    metadata,
+    Column("logged_model_id", Id, ForeignKey("logged_model.id"), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("number", Double),  # the value as a number, NULL when it is none
+    sqlite_with_rowid=False,
+)
+
+logged_model_tag = Table(
+    "logged_model_tag",
+    metadata,
+    Column("logged_model_id", Id, ForeignKey("logged_model.id"), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# What was logged about a logged model, and on which data set. The model may be one of another store.
 logged_model_metric = Table(
     "logged_model_metric",
     metadata,

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from headrace.engine import schema
 from headrace.engine.assemble import experiment_entities, run_infos
 from headrace.engine.inputs import InputOperations
+from headrace.engine.logged_models import LoggedModelOperations, model_locations
 from headrace.errors import InvalidParameter
 from headrace.protocol.trash import PurgedTrash, PurgeTrash, Trash
 
 _run = schema.run
+_model = schema.logged_model
 _experiment = schema.experiment
 _MAX_LIMIT = 10_000
 _CHUNK = 500
 
 
-class TrashOperations(InputOperations, Trash):
-    """`Trash`: rows of deleted runs and experiments, removed for good."""
+class Chosen(NamedTuple):
+    """Rows to purge."""
+
+    runs: list[Any]
+    models: list[Any]
+    experiments: list[Any]
+
+
+class TrashOperations(InputOperations, LoggedModelOperations, Trash):
+    """`Trash`: rows of deleted runs, logged models and experiments, removed for good."""
 
     def purge_trash(self, request: PurgeTrash) -> PurgedTrash:
         if request.older_than_ms < 0:
@@ -29,95 +39,97 @@ class TrashOperations(InputOperations, Trash):
             )
         if not 1 <= request.limit <= _MAX_LIMIT:
             raise InvalidParameter(f"limit must be from 1 to {_MAX_LIMIT}, got {request.limit}.")
-        if request.run_ids or request.experiment_ids:
-            runs, experiments = self._named(request)
+        if request.run_ids or request.experiment_ids or request.logged_model_ids:
+            chosen = self._named(request)
         else:
-            runs, experiments = self._due(request)
+            chosen = self._due(request)
+        runs, models, experiments = self._with_their_own(chosen, request.limit)
         uris = [info.artifact_uri for info in run_infos(self, runs)]
         # An experiment's own folder goes last, so that only what nobody names any more is deleted.
         uris += [
             entity.artifact_location if row.artifact_location is None else ""
             for row, entity in zip(experiments, experiment_entities(self, experiments), strict=True)
         ]
+        model_uris = model_locations(self, models)
         if not request.dry_run:
             self._purge_runs(runs)
+            self._purge_models(models)
             self._purge_experiments(experiments)
         return PurgedTrash(
             run_ids=tuple(run.uuid for run in runs),
             experiment_ids=tuple(str(one.id) for one in experiments),
             artifact_uris=tuple(uris),
+            logged_model_ids=tuple(model.uuid for model in models),
+            logged_model_uris=tuple(model_uris),
         )
 
-    def _named(self, request: PurgeTrash) -> tuple[list[Any], list[Any]]:
-        """The runs and experiments that the request names; those experiments' runs too."""
+    def _named(self, request: PurgeTrash) -> Chosen:
+        """What the request names."""
         latest = self.now - request.older_than_ms
         experiments = [
             self._experiment(one, lock=True) for one in dict.fromkeys(request.experiment_ids)
         ]
         for one in experiments:
-            if one.deleted_time is None:
-                raise InvalidParameter(
-                    f"Experiment {one.id} is not in the trash; delete it before purging it."
-                )
-            _check_age(f"Experiment {one.id}", one.deleted_time, latest)
+            _check_trashed(f"Experiment {one.id}", one.deleted_time, latest)
         runs: list[Any] = []
         for run_id in dict.fromkeys(request.run_ids):
             row = self._run(run_id)
             deleted = (
                 row.deleted_time if row.deleted_time is not None else row.experiment_deleted_time
             )
-            if deleted is None:
-                raise InvalidParameter(
-                    f"Run '{run_id}' is not in the trash; delete it before purging it."
-                )
-            _check_age(f"Run '{run_id}'", deleted, latest)
+            _check_trashed(f"Run '{run_id}'", deleted, latest)
             runs += self._full_rows([run_id])
-        return self._with_their_runs(runs, experiments, request.limit)
+        models = [
+            self._logged_model(one, change=True) for one in dict.fromkeys(request.logged_model_ids)
+        ]
+        for model in models:
+            _check_trashed(f"Logged model '{model.uuid}'", model.deleted_time, latest)
+        return Chosen(runs, models, experiments)
 
-    def _due(self, request: PurgeTrash) -> tuple[list[Any], list[Any]]:
+    def _due(self, request: PurgeTrash) -> Chosen:
         """What has been in the trash long enough, oldest first."""
         latest = self.now - request.older_than_ms
-        experiments = list(
-            self.connection.execute(
-                sa.select(_experiment)
-                .where(_experiment.c.deleted_time <= latest)
-                .order_by(_experiment.c.deleted_time, _experiment.c.id)
-                .limit(request.limit)
-                .with_for_update()
-            )
-        )
-        runs = list(
-            self.connection.execute(
-                sa.select(_run)
-                .where(_run.c.deleted_time <= latest)
-                .order_by(_run.c.deleted_time, _run.c.id)
-                .limit(request.limit)
-                .with_for_update()
-            )
-        )
-        return self._with_their_runs(runs, experiments, request.limit)
 
-    def _with_their_runs(
-        self, runs: list[Any], experiments: list[Any], limit: int
-    ) -> tuple[list[Any], list[Any]]:
-        """Adds the experiments' runs, up to the limit; an experiment goes only when all its runs do."""
-        chosen = {run.id: run for run in runs[:limit]}
-        own: dict[int, list[int]] = {}
-        for run in chosen.values():
-            own.setdefault(run.experiment_id, []).append(run.id)
-        whole = []
-        for one in experiments:
-            room = limit - len(chosen)
-            statement = sa.select(_run).where(
-                _run.c.experiment_id == one.id, _run.c.id.not_in(own.get(one.id, ()))
+        def due(table: sa.Table) -> list[Any]:
+            return list(
+                self.connection.execute(
+                    sa.select(table)
+                    .where(table.c.deleted_time <= latest)
+                    .order_by(table.c.deleted_time, table.c.id)
+                    .limit(request.limit)
+                    .with_for_update()
+                )
             )
-            found = self.connection.execute(
-                statement.order_by(_run.c.id).limit(room + 1).with_for_update()
-            ).all()
-            chosen |= {run.id: run for run in found[:room]}
-            if len(found) <= room:
+
+        experiments = due(_experiment)
+        return Chosen(due(_run), due(_model), experiments)
+
+    def _with_their_own(self, chosen: Chosen, limit: int) -> Chosen:
+        """Adds the experiments' runs and models, up to the limit of each; an experiment goes when all did."""
+        runs = {run.id: run for run in chosen.runs[:limit]}
+        models = {model.id: model for model in chosen.models[:limit]}
+        whole = []
+        for one in chosen.experiments:
+            all_ = self._take_from(_run, one.id, runs, limit)
+            if self._take_from(_model, one.id, models, limit) and all_:
                 whole.append(one)
-        return list(chosen.values()), whole
+        return Chosen(list(runs.values()), list(models.values()), whole)
+
+    def _take_from(
+        self, table: sa.Table, experiment: int, taken: dict[int, Any], limit: int
+    ) -> bool:
+        """Take an experiment's runs or models while there is room; whether none is left."""
+        room = limit - len(taken)
+        own = [row.id for row in taken.values() if row.experiment_id == experiment]
+        found = self.connection.execute(
+            sa.select(table)
+            .where(table.c.experiment_id == experiment, table.c.id.not_in(own))
+            .order_by(table.c.id)
+            .limit(room + 1)
+            .with_for_update()
+        ).all()
+        taken.update({row.id: row for row in found[:room]})
+        return len(found) <= room
 
     def _purge_runs(self, runs: Sequence[Any]) -> None:
         for start in range(0, len(runs), _CHUNK):
@@ -155,6 +167,29 @@ class TrashOperations(InputOperations, Trash):
                 sa.delete(dataset).where(dataset.c.id.in_(ids[start : start + _CHUNK]), unused)
             )
 
+    def _purge_models(self, models: Sequence[Any]) -> None:
+        for start in range(0, len(models), _CHUNK):
+            some = models[start : start + _CHUNK]
+            ids = [model.id for model in some]
+            for table in (schema.logged_model_param, schema.logged_model_tag):
+                self.connection.execute(sa.delete(table).where(table.c.logged_model_id.in_(ids)))
+            metric = schema.logged_model_metric
+            self.connection.execute(
+                sa.delete(metric).where(metric.c.model_id.in_([model.uuid for model in some]))
+            )
+            self.connection.execute(sa.delete(_model).where(_model.c.id.in_(ids)))
+        self.emit_many(
+            [
+                (
+                    "logged_model.purged",
+                    f"logged_model/{model.uuid}",
+                    {"name": model.name},
+                    model.experiment_id,
+                )
+                for model in models
+            ]
+        )
+
     def _purge_experiments(self, experiments: Sequence[Any]) -> None:
         for one in experiments:
             for table in (schema.experiment_tag, schema.experiment_key, schema.dataset):
@@ -169,7 +204,10 @@ class TrashOperations(InputOperations, Trash):
         )
 
 
-def _check_age(what: str, deleted: int, latest: int) -> None:
+def _check_trashed(what: str, deleted: int | None, latest: int) -> None:
+    """Refuse what is not in the trash, or not for long enough."""
+    if deleted is None:
+        raise InvalidParameter(f"{what} is not in the trash; delete it before purging it.")
     if deleted > latest:
         raise InvalidParameter(
             f"{what} was deleted too recently for older_than_ms; wait, or give a smaller one."

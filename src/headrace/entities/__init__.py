@@ -10,6 +10,14 @@ from headrace.entities.base import Entity, KeyValue
 from headrace.entities.dataset import Dataset, DatasetInput
 from headrace.entities.event import Event
 from headrace.entities.experiment import Experiment
+from headrace.entities.logged_model import (
+    LoggedModel,
+    LoggedModelData,
+    LoggedModelInfo,
+    LoggedModelMetric,
+    LoggedModelState,
+    LoggedModelStatus,
+)
 from headrace.entities.metric import Metric, MetricBucket
 from headrace.entities.registry import ModelVersion, RegisteredModel, RegisteredModelAlias
 from headrace.entities.run import (
@@ -37,8 +45,14 @@ __all__ = [
     "InputTag",
     "KeyValue",
     "LifecycleStage",
+    "LoggedModel",
+    "LoggedModelData",
+    "LoggedModelInfo",
     "LoggedModelInput",
+    "LoggedModelMetric",
     "LoggedModelOutput",
+    "LoggedModelState",
+    "LoggedModelStatus",
     "Metric",
     "MetricBucket",
     "ModelVersion",

@@ -30,12 +30,15 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True):
         loader_module: MLflow's module that opens it as a python function, such as ``mlflow.sklearn``.
         requirements: Distributions that loading needs, such as ``scikit-learn``; their installed versions
             are pinned. What else the model imports is found by loading it.
+        typed: The function whose annotations say what the model takes and gives: the signature comes from
+            them if it is not given. None: there is none.
     """
 
     conf: Mapping[str, Any]
     python_function: Mapping[str, Any] | None
     loader_module: str
     requirements: tuple[str, ...] = ()
+    typed: Callable[..., Any] | None = None
 
 
 class Permit(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,9 +57,16 @@ class Permit(msgspec.Struct, frozen=True, kw_only=True):
 class Flavor(Protocol):
     """One library's models.
 
+    What is called ``conf`` below is the flavor's section of MLmodel, laid over the section ``python_function``:
+    a key that the flavor's own section lacks is read from that.
+
     Attributes:
         name: Its key under ``flavors`` in MLmodel, as MLflow has it: ``sklearn``.
-        library: The package that its models come from: ``sklearn``.
+        library: The package that its models come from: ``sklearn``. Where several flavors claim a model,
+            the one is taken whose library defines the class nearest to the model's own.
+
+    A flavor may have one attribute more, ``wants``: names of ``save_model``'s keywords that are everybody's and
+    that `save` is to be given among its options: ``input_example`` (the data alone), ``signature``.
     """
 
     name: str

@@ -33,6 +33,7 @@ _ALL = (
     Format("torchscript", False, "A program, run by an interpreter that is no sandbox."),
     Format("python", False, "Python code in the folder is imported and run."),
     Format("keras-code", False, "A Lambda layer, or a module of the file's choice, is run."),
+    Format("opaque", False, "Encrypted, damaged, or packed so that nobody can look into it."),
 )  # fmt: skip
 
 FORMATS = {format.name: format for format in _ALL}

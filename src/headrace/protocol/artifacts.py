@@ -1,4 +1,4 @@
-"""Artifacts of runs: declarations. The bytes themselves travel outside these structs."""
+"""Artifacts of runs and of logged models: declarations. The bytes themselves travel outside these structs."""
 
 from __future__ import annotations
 
@@ -19,10 +19,18 @@ class ListArtifacts(Request, frozen=True, kw_only=True):
 
 
 class ArtifactListing(Response, frozen=True, kw_only=True):
-    """``files`` are the direct children, with paths relative to the run's artifact root."""
+    """``files`` are the direct children, with paths relative to the artifact root of the run or model."""
 
     root_uri: str
     files: tuple[FileInfo, ...] = ()
+
+
+class ListLoggedModelArtifacts(Request, frozen=True, kw_only=True):
+    """``artifact_directory_path`` is relative to the model's artifact root; ``page_token`` is ignored."""
+
+    model_id: Required
+    artifact_directory_path: str = ""
+    page_token: str = ""
 
 
 class PresignUpload(Request, frozen=True, kw_only=True):
@@ -49,11 +57,25 @@ class PresignedUrl(Response, frozen=True, kw_only=True):
 
 
 class Artifacts(Interface):
-    """Listing a run's artifacts and reaching them without the server in between."""
+    """Listing artifacts of runs and logged models, and reaching them without the server in between."""
 
     @operation("GET", "/mlflow/artifacts/list", permission="run:read", reads=True)
     def list_artifacts(self, request: ListArtifacts) -> ArtifactListing:
         """List a directory of a run's artifacts; a directory that is not there is empty."""
+        raise NotImplementedError
+
+    @operation(
+        "GET",
+        "/mlflow/logged-models/{model_id}/artifacts/directories",
+        permission="run:read",
+        reads=True,
+    )
+    def list_logged_model_artifacts(self, request: ListLoggedModelArtifacts) -> ArtifactListing:
+        """List a directory of a logged model's artifacts; a directory that is not there is empty.
+
+        Raises:
+            NotFound: There is no such model, or it is deleted.
+        """
         raise NotImplementedError
 
     @operation("POST", "/mlflow/artifacts/presigned-upload-url", permission="run:edit", reads=True)

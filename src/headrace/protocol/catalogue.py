@@ -39,6 +39,7 @@ _WEBHOOK = "webhook/<webhook_id>"
 _RULE = "rule/<name>"
 _MODEL = "registered_model/<name>"
 _VERSION = "model_version/<name>/<version>"
+_LOGGED = "logged_model/<model_id>"
 _PROMPT = "prompt/<name>"
 _PROMPT_VERSION = "prompt_version/<name>/<version>"
 
@@ -295,9 +296,26 @@ _ALL = (
     ),
     *_model_events("registered_model", _MODEL, "A registered model"),
     *_version_events("model_version", _VERSION),
-    EventType("logged_model.created", "logged_model/<model_id>", "A model was logged.", planned=True),
-    EventType("logged_model.updated", "logged_model/<model_id>", "Its status, tags or params changed.", planned=True),
-    EventType("logged_model.deleted", "logged_model/<model_id>", "It was deleted.", planned=True),
+    EventType(
+        "logged_model.created", _LOGGED, "A model was made; its files come next.",
+        {
+            "experiment_id": "its experiment's", "name": "its name", "model_type": "what its maker calls it, or null",
+            "source_run_id": "the run that made it, or null", "params": "its params, cut after 10,000 characters",
+            "count": "how many params there are, if over 1000 and so only the first 1000",
+            "tags": "its tags, cut like those",
+        },
+    ),
+    EventType(
+        "logged_model.updated", _LOGGED, "Its status, digest, tags or params changed.",
+        {
+            "name": "its name",
+            "before": "of what changed: `status` (`PENDING`, `READY` or `FAILED`), `digest`, `tags`, `params`",
+            "after": "the same; a tag that was deleted is null; `params` are the new ones, with `count` if over 1000",
+        },
+    ),
+    EventType("logged_model.deleted", _LOGGED, "It is in the trash.", {"name": "its name"}),
+    EventType("logged_model.restored", _LOGGED, "It came back from the trash.", {"name": "its name"}),
+    EventType("logged_model.purged", _LOGGED, "It is gone for good.", {"name": "its name"}),
     *_model_events("prompt", _PROMPT, "A prompt, which is a registered model with the tag `mlflow.prompt.is_prompt`,"),
     *_version_events("prompt_version", _PROMPT_VERSION),
 )  # fmt: skip

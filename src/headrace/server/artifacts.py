@@ -29,9 +29,10 @@ from headrace.artifacts import (
     PartTarget,
     artifact_path,
 )
-from headrace.artifacts.store import resolve_range
+from headrace.artifacts.local import LocalArtifacts
+from headrace.artifacts.store import PLACE, resolve_range
 from headrace.entities import FileInfo
-from headrace.errors import InvalidParameter, RangeNotSatisfiable, Unavailable
+from headrace.errors import BadRequest, InvalidParameter, RangeNotSatisfiable, Unavailable
 from headrace.protocol.limits import Int64, Required
 from headrace.protocol.operation import Empty, Operation, Request, Response
 from headrace.protocol.wire import decode_body, encode
@@ -46,6 +47,8 @@ __all__ = ["ArtifactService", "artifact_routes"]
 T = TypeVar("T")
 
 _PREFIXES = ("/api/2.0", "/ajax-api/2.0")
+#: Only for browsers, in MLflow too.
+_MODEL_FILES = "/ajax-api/2.0/mlflow/logged-models/{model_id}/artifacts/files"
 #: Uploads gather so many bytes before a thread stores them.
 _PIECE = 1 << 20
 #: Pieces shorter than this, in the midst of a large upload, are worth waiting for more (seconds).
@@ -147,7 +150,7 @@ def artifact_routes(
 
     Args:
         store: Behind the proxy; None turns the proxy off, and its routes answer 503.
-        service: Finds the artifacts of runs; None leaves out ``/get-artifact``.
+        service: Finds the artifacts of runs; None leaves out ``/get-artifact`` and its like for logged models.
         told: Is told what was stored and deleted; None: nobody is.
     """
     proxy = _Proxy(store, told)
@@ -168,8 +171,9 @@ def artifact_routes(
             name = f"{endpoint.__name__}_artifact".replace("multipart_artifact", "multipart")
             routes.append(Route(base + path, endpoint, methods=methods, name=name))
     if service is not None:
-        runs = _RunFiles(service, proxy.threads)
+        runs = _Files(service, proxy.threads)
         routes.append(Route("/get-artifact", runs.download, name="get_artifact"))
+        routes.append(Route(_MODEL_FILES, runs.download_of_model, name="get_logged_model_artifact"))
     return routes
 
 
@@ -277,7 +281,7 @@ class _Proxy:
         return await read_body(request.receive, dict(request.scope["headers"]), _MAX_BODY)
 
 
-class _RunFiles:
+class _Files:
     def __init__(self, service: ArtifactService, threads: _Threads) -> None:
         self._service = service
         self._threads = threads
@@ -287,6 +291,14 @@ class _RunFiles:
         run_id = query.get("run_id") or query.get("run_uuid") or ""
         path = query.get("path", "")
         store, place = await self._threads.run(self._service.locate, run_id, path)
+        return await _content(request, store, place, self._threads)
+
+    async def download_of_model(self, request: HttpRequest) -> HttpResponse:
+        path = request.query_params.get("artifact_file_path", "")
+        if not path:
+            raise BadRequest('Request must include the "artifact_file_path" query parameter.')
+        model_id = request.path_params["model_id"]
+        store, place = await self._threads.run(self._service.locate_of_model, model_id, path)
         return await _content(request, store, place, self._threads)
 
 
@@ -340,6 +352,8 @@ async def _content(
     content = await threads.run(store.read, path)
     stat = content.stat
     headers = content_headers(path)
+    if PLACE in request.headers and isinstance(store, LocalArtifacts) and _is_near(request):
+        headers[PLACE] = urllib.parse.quote(store.place(path))
     headers["accept-ranges"] = "bytes"
     headers["last-modified"] = email.utils.formatdate(stat.modified, usegmt=True)
     if stat.etag:
@@ -364,6 +378,13 @@ async def _content(
     except BaseException:  # cleans up, raises again
         content.close()
         raise
+
+
+def _is_near(request: HttpRequest) -> bool:
+    """Whether a request seems to come from this machine, and through no proxy that says so."""
+    peer = request.client.host if request.client is not None else ""
+    forwarded = any(name in request.headers for name in ("forwarded", "x-forwarded-for", "via"))
+    return peer in ("127.0.0.1", "::1") and not forwarded
 
 
 def _wanted(request: HttpRequest, etag: str) -> tuple[int, int | None] | None:

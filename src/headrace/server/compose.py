@@ -154,6 +154,6 @@ def _server_info(settings: Settings) -> dict[str, Any]:
         "multipart_uploads_enabled": multipart,
         "multipart_downloads_enabled": served and not local,
         "presigned_upload_run_id_supported": True,
-        "presigned_upload_model_id_supported": False,
+        "presigned_upload_model_id_supported": True,
         "features_enabled": {"gateway": False},
     }

@@ -1,4 +1,4 @@
-"""The artifacts of runs, found through the store: `headrace.protocol.artifacts` on the server."""
+"""The artifacts of runs and logged models, found through the store: `headrace.protocol.artifacts` on the server."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from headrace.protocol.artifacts import (
     ArtifactListing,
     Artifacts,
     ListArtifacts,
+    ListLoggedModelArtifacts,
     PresignDownload,
     PresignedUrl,
     PresignUpload,
 )
+from headrace.protocol.logged_models import GetLoggedModel
 from headrace.protocol.runs import GetRun
 
 _PROXIED = ("mlflow-artifacts", "http", "https")
@@ -26,7 +28,7 @@ _WEEK = 7 * 24 * 3600
 
 
 class ArtifactService(Artifacts):
-    """Lists and presigns the artifacts of an engine's runs. Blocking; call it in a thread."""
+    """Lists and presigns the artifacts of an engine's runs and logged models. Blocking; call it in a thread."""
 
     def __init__(
         self, engine: Engine, proxied: ArtifactStore | None, roots: Iterable[str] = ()
@@ -34,7 +36,7 @@ class ArtifactService(Artifacts):
         """Make a service.
 
         Args:
-            engine: Knows the runs.
+            engine: Knows the runs and models.
             proxied: Behind the server's artifact proxy; None when that is off.
             roots: Paths and URIs below which the server may reach artifacts that do not go through the
                 proxy; ``*`` for everywhere. An experiment's location is any client's to choose, so
@@ -47,7 +49,13 @@ class ArtifactService(Artifacts):
 
     def list_artifacts(self, request: ListArtifacts) -> ArtifactListing:
         root = self._root_of(request.run_id or request.run_uuid)
-        path = artifact_path(request.path, root=True)
+        return self._list(root, request.path)
+
+    def list_logged_model_artifacts(self, request: ListLoggedModelArtifacts) -> ArtifactListing:
+        return self._list(self._root_of_model(request.model_id), request.artifact_directory_path)
+
+    def _list(self, root: str, path: str) -> ArtifactListing:
+        path = artifact_path(path, root=True)
         store, prefix = self._open(root)
         files = store.list(posixpath.join(prefix, path) if path else prefix)
         cut = len(prefix) + 1 if prefix else 0
@@ -61,12 +69,15 @@ class ArtifactService(Artifacts):
     def presign_upload(self, request: PresignUpload) -> PresignedUrl:
         if bool(request.run_id) == bool(request.model_id):
             raise InvalidParameter("Exactly one of run_id and model_id must be provided.")
-        if request.model_id:
-            raise Unsupported("Logged models are not kept by this version; give a run_id.")
-        return self._presign("PUT", request.run_id, request.path, request.expiration)
+        root = (
+            self._root_of_model(request.model_id)
+            if request.model_id
+            else self._root_of(request.run_id)
+        )
+        return self._presign("PUT", root, request.path, request.expiration)
 
     def presign_download(self, request: PresignDownload) -> PresignedUrl:
-        return self._presign("GET", request.run_id, request.path, request.expiration)
+        return self._presign("GET", self._root_of(request.run_id), request.path, request.expiration)
 
     def locate(self, run_id: str, path: str) -> tuple[ArtifactStore, str]:
         """The store that holds a run's artifact, and its path in there."""
@@ -74,13 +85,18 @@ class ArtifactService(Artifacts):
         store, prefix = self._open(self._root_of(run_id))
         return store, posixpath.join(prefix, path)
 
-    def _presign(self, method: str, run_id: str, path: str, expires: int) -> PresignedUrl:
+    def locate_of_model(self, model_id: str, path: str) -> tuple[ArtifactStore, str]:
+        """The store that holds a logged model's artifact, and its path in there."""
+        path = artifact_path(path)
+        store, prefix = self._open(self._root_of_model(model_id))
+        return store, posixpath.join(prefix, path)
+
+    def _presign(self, method: str, root: str, path: str, expires: int) -> PresignedUrl:
         path = artifact_path(path)
         if not 1 <= expires <= _WEEK:
             raise InvalidParameter(
                 f"expiration must be between 1 and {_WEEK} seconds (got {expires})."
             )
-        root = self._root_of(run_id)
         if _scheme(root) in _PROXIED:
             raise InvalidParameter(
                 f"Presigned URLs are not for proxied artifact storage ('{root}'): send the artifact "
@@ -96,8 +112,12 @@ class ArtifactService(Artifacts):
             )
         return self._engine.get_run(GetRun(run_id=run_id)).run.info.artifact_uri
 
+    def _root_of_model(self, model_id: str) -> str:
+        request = GetLoggedModel(model_id=model_id)
+        return self._engine.get_logged_model(request).model.info.artifact_uri
+
     def _open(self, root: str) -> tuple[ArtifactStore, str]:
-        """The store behind a run's artifact root, and the path of that root in it."""
+        """The store behind an artifact root, and the path of that root in it."""
         scheme = _scheme(root)
         if scheme == "mlflow-artifacts":
             if self._proxied is None:

@@ -12,6 +12,7 @@ from headrace.tracking.active import (
     start_run,
     stop_requested,
 )
+from headrace.tracking.active_model import clear_active_model, get_active_model_id
 from headrace.tracking.choice import (
     get_tracking_uri,
     is_tracking_uri_set,
@@ -30,6 +31,7 @@ from headrace.tracking.documents import (
     log_table,
     log_text,
 )
+from headrace.tracking.evaluating import evaluate
 from headrace.tracking.experiments import (
     create_experiment,
     delete_experiment,
@@ -40,6 +42,20 @@ from headrace.tracking.experiments import (
     search_experiments,
     set_experiment_tag,
     set_experiment_tags,
+)
+from headrace.tracking.logged_models import (
+    ActiveModel,
+    create_external_model,
+    delete_logged_model,
+    delete_logged_model_tag,
+    finalize_logged_model,
+    get_logged_model,
+    initialize_logged_model,
+    last_logged_model,
+    log_model_params,
+    search_logged_models,
+    set_active_model,
+    set_logged_model_tags,
 )
 from headrace.tracking.registry import (
     search_model_versions,
@@ -73,6 +89,7 @@ from headrace.tracking.search import search_runs
 from headrace.tracking.stopping import RunStopped
 
 __all__ = [
+    "ActiveModel",
     "ActiveRun",
     "Client",
     "Image",
@@ -81,23 +98,33 @@ __all__ = [
     "RunStopped",
     "active_run",
     "alert",
+    "clear_active_model",
     "create_experiment",
+    "create_external_model",
     "delete_experiment",
     "delete_experiment_tag",
+    "delete_logged_model",
+    "delete_logged_model_tag",
     "delete_run",
     "delete_tag",
     "end_run",
+    "evaluate",
+    "finalize_logged_model",
     "flush",
     "flush_artifact_async_logging",
     "flush_async_logging",
+    "get_active_model_id",
     "get_artifact_uri",
     "get_experiment",
     "get_experiment_by_name",
+    "get_logged_model",
     "get_parent_run",
     "get_run",
     "get_tracking_uri",
+    "initialize_logged_model",
     "is_tracking_uri_set",
     "last_active_run",
+    "last_logged_model",
     "load_table",
     "log",
     "log_artifact",
@@ -110,6 +137,7 @@ __all__ = [
     "log_inputs",
     "log_metric",
     "log_metrics",
+    "log_model_params",
     "log_outputs",
     "log_param",
     "log_params",
@@ -119,13 +147,16 @@ __all__ = [
     "restore_experiment",
     "restore_run",
     "search_experiments",
+    "search_logged_models",
     "search_model_versions",
     "search_registered_models",
     "search_runs",
     "seed",
+    "set_active_model",
     "set_experiment",
     "set_experiment_tag",
     "set_experiment_tags",
+    "set_logged_model_tags",
     "set_model_version_tag",
     "set_tag",
     "set_tags",

@@ -35,6 +35,8 @@ from headrace.protocol.ingest import LogInputs, LogOutputs, LogPoints
 from headrace.protocol.limits import check_key
 from headrace.protocol.runs import MetricPoint
 from headrace.tracking.active import recorder_of, stack
+from headrace.tracking.active_model import current as _active_model
+from headrace.tracking.active_model import get_active_model_id
 from headrace.tracking.alerts import raise_alert
 from headrace.tracking.choice import choice
 from headrace.tracking.data import dataset_input, dataset_name_and_digest
@@ -42,6 +44,7 @@ from headrace.tracking.recorder import PLAIN as _PLAIN
 from headrace.tracking.recorder import Point, quick
 
 _active = stack.get
+_about = _active_model.get
 #: What sends a call the other way: no run, a new key, a full segment, a value or step that is unusual.
 _OTHERWISE = (IndexError, KeyError, TypeError, ValueError, OverflowError, struct.error)
 #: What a point may say beyond key, value, step and time.
@@ -82,6 +85,11 @@ def log(values: Mapping[str, Any], step: int | None = None) -> None:
     Raises:
         InvalidParameter: A value is not a number; nothing of the call is logged.
     """
+    if _about() is not None and (model_id := get_active_model_id()):
+        now, at = now_ms(), whole_number("step", step, 0)
+        about = {"timestamp": now, "step": at, "model_id": model_id}
+        log_batch([{"key": key, "value": value, **about} for key, value in _flat(values)])
+        return
     try:  # the way of plain floats under known keys; whatever is different raises, and takes the other
         lane = _active()[-1].lane
         series = lane.series
@@ -121,12 +129,14 @@ def log_metric(
         synchronous: See above.
         timestamp: Milliseconds since the Unix epoch; default now.
         run_id: Default: the active run.
-        model_id: The logged model that the metric is about.
+        model_id: The logged model that the metric is about; default: the active model.
         dataset: The data set that the metric is about, as for `log_input`.
 
     Raises:
         InvalidParameter: A key, value, step or timestamp that is not acceptable.
     """
+    if model_id is None and _about() is not None:
+        model_id = get_active_model_id()
     if (
         synchronous is None
         and timestamp is None
@@ -161,6 +171,7 @@ def log_metrics(
     """Log several metrics at one step and time; arguments as for `log_metric`."""
     name, digest = dataset_name_and_digest(dataset)
     now, at = whole_number("timestamp", timestamp, now_ms()), whole_number("step", step, 0)
+    model_id = model_id or get_active_model_id()
     about = {"model_id": model_id, "dataset_name": name, "dataset_digest": digest}
     about = {field: text for field, text in about.items() if text}
     if synchronous or about:
@@ -198,8 +209,15 @@ def log_batch(
     run_id: str | None = None,
     synchronous: bool | None = None,
 ) -> RunOperations | None:
-    """Log metrics at any steps and times, params and tags together; see `Client.log_batch`."""
+    """Log metrics at any steps and times, params and tags together; see `Client.log_batch`.
+
+    Metrics that name no model are about the active model, if there is one.
+    """
     recorder = recorder_of(run_id)
+    model_id = get_active_model_id() if _about() is not None else None
+    if model_id:
+        now = now_ms()
+        metrics = [{"model_id": model_id, **point_fields(metric, now)} for metric in metrics]
     if synchronous:
         choice.client().log_batch(recorder.run_id, metrics, params, tags)
         return None

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import json
+
 import msgspec
 
-from headrace.engine.session import SessionBase
+from headrace.engine import schema
+from headrace.engine.logged_models import LoggedModelOperations, model_locations
+from headrace.entities import KeyValue
+from headrace.protocol.logged_models import SetLoggedModelTags
+
+#: Of a logged model: the versions that were made of it, as MLflow notes them.
+VERSIONS_TAG = "mlflow.modelVersions"
 
 
 class LoggedModelPlace(msgspec.Struct, frozen=True, kw_only=True):
     """What the registry needs to know of a logged model.
 
     Attributes:
-        location: URI of its files; None when unknown, so that ``models:/m-<id>`` stands for it.
+        location: URI of its files.
         run_id: The run that made it.
     """
 
-    location: str | None = None
+    location: str
     run_id: str | None = None
 
 
-class LoggedModelLinks(SessionBase):
+class LoggedModelLinks(LoggedModelOperations):
     """The two things that a registration asks of logged models."""
 
     def _logged_model_place(self, model_id: str) -> LoggedModelPlace:
@@ -28,7 +36,20 @@ class LoggedModelLinks(SessionBase):
         Raises:
             NotFound: There is no such logged model.
         """
-        return LoggedModelPlace()
+        row = self._logged_model(model_id)
+        (location,) = model_locations(self, [row])
+        return LoggedModelPlace(location=location, run_id=row.source_run_id)
 
     def _note_registration(self, model_id: str, name: str, number: int) -> None:
         """Add a version to the tag ``mlflow.modelVersions`` of the logged model that it was made of."""
+        row = self._logged_model(model_id, change=True)
+        held = self._pairs_of_model(schema.logged_model_tag, row.id, [VERSIONS_TAG])
+        try:
+            versions = json.loads(held.get(VERSIONS_TAG, "[]"))
+        except ValueError:
+            versions = None
+        if not isinstance(versions, list):
+            versions = []  # somebody else wrote something else there
+        versions.append({"name": name, "version": number})
+        tag = KeyValue(VERSIONS_TAG, json.dumps(versions))
+        self.set_logged_model_tags(SetLoggedModelTags(model_id=model_id, tags=(tag,)))

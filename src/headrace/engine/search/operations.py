@@ -44,7 +44,7 @@ class SearchOperations(SessionBase, Experiments, Runs):
     """The searches of `Experiments` and `Runs`."""
 
     def search_experiments(self, request: SearchExperiments) -> ExperimentsPage:
-        _check_max_results(request.max_results)
+        check_max_results(request.max_results)
         postgres = self._postgres
         node = parse_filter(request.filter, vocabulary.EXPERIMENTS)
         terms = experiment_order(
@@ -66,14 +66,14 @@ class SearchOperations(SessionBase, Experiments, Runs):
         rows = list(self.connection.execute(ordered(statement, terms).limit(limit + 1)))
         return ExperimentsPage(
             experiments=tuple(experiment_entities(self, rows[:limit])),
-            next_page_token=_next_token(search, rows, limit, terms),
+            next_page_token=next_token(search, rows, limit, terms),
         )
 
     def search_runs(self, request: SearchRuns) -> RunsPage:
-        _check_max_results(request.max_results)
+        check_max_results(request.max_results)
         node = parse_filter(request.filter)
         orders = parse_order(request.order_by)
-        ids = _experiment_ids(request.experiment_ids)
+        ids = experiment_ids(request.experiment_ids)
         groups = self._groups(ids, request.run_view_type)
         searched = tuple(number for group in groups for number in group.experiments)
         named = fields(node) | {order.field for order in orders}
@@ -102,17 +102,17 @@ class SearchOperations(SessionBase, Experiments, Runs):
         )
         return RunsPage(
             runs=tuple(load_runs(self, rows[:limit])),
-            next_page_token=_next_token(search, rows, limit, order.terms),
+            next_page_token=next_token(search, rows, limit, order.terms),
         )
 
     def search_keys(self, request: SearchKeys) -> FoundKeys:
-        _check_max_results(request.max_results)
+        check_max_results(request.max_results)
         kind = _KINDS.get(request.kind)
         if kind is None:
             raise InvalidParameter(
                 f"Invalid kind '{request.kind[:100]}': give one of {', '.join(_KINDS)}."
             )
-        ids = _experiment_ids(request.experiment_ids)
+        ids = experiment_ids(request.experiment_ids)
         if "\0" in request.contains:
             return FoundKeys()
         place = sa.func.strpos if self._postgres else sa.func.instr
@@ -190,14 +190,14 @@ class SearchOperations(SessionBase, Experiments, Runs):
         return resolved
 
 
-def _next_token(search: str, rows: Sequence[Any], limit: int, terms: Sequence[Term]) -> str:
+def next_token(search: str, rows: Sequence[Any], limit: int, terms: Sequence[Term]) -> str:
     """The token of the page after `limit` rows, empty when there is none."""
     if len(rows) <= limit:
         return ""
     return write_token(search, keys_of(rows[limit - 1], len(terms)))
 
 
-def _check_max_results(count: int) -> None:
+def check_max_results(count: int) -> None:
     if not 1 <= count <= MAX_SEARCH_RESULTS:
         raise InvalidParameter(
             f"Invalid value {count} for parameter 'max_results': "
@@ -205,7 +205,7 @@ def _check_max_results(count: int) -> None:
         )
 
 
-def _experiment_ids(given: Sequence[str]) -> list[int]:
+def experiment_ids(given: Sequence[str]) -> list[int]:
     """Ids as numbers; numbers that no experiment can have are left out."""
     ids: dict[int, None] = {}
     for text in given:

@@ -120,6 +120,36 @@ EXPERIMENTS = Vocabulary(
     orders=("name", "experiment_id", "creation_time", "last_update_time"),
 )
 
+_MODEL_TIMES = {
+    "creation_timestamp_ms": "creation_time",
+    "creation_timestamp": "creation_time",
+    "last_updated_timestamp_ms": "last_update_time",
+    "last_updated_timestamp": "last_update_time",
+}
+
+LOGGED_MODELS = Vocabulary(
+    noun="logged model",
+    prefixes={
+        word: kind
+        for word, kind in RUNS.prefixes.items()
+        if kind is not Kind.DATASET and word != "run"
+    },
+    attributes={
+        "name": Type.TEXT,
+        "model_id": Type.TEXT,
+        "model_type": Type.TEXT,
+        "status": Type.PARAM,
+        "status_message": Type.TEXT,
+        "source_run_id": Type.TEXT,
+        "artifact_location": Type.TEXT,
+        "lifecycle_stage": Type.TEXT,
+        "experiment_id": Type.PARAM,
+        "creation_time": Type.TIME,
+        "last_update_time": Type.TIME,
+    },
+    aliases=_MODEL_TIMES,
+)
+
 _MODEL_PREFIXES = {
     "attribute": Kind.ATTRIBUTE,
     "attributes": Kind.ATTRIBUTE,
@@ -161,4 +191,7 @@ MODEL_VERSIONS = Vocabulary(
 )
 
 #: All of them, by noun.
-BY_NOUN = {names.noun: names for names in (RUNS, EXPERIMENTS, REGISTERED_MODELS, MODEL_VERSIONS)}
+BY_NOUN = {
+    names.noun: names
+    for names in (RUNS, EXPERIMENTS, LOGGED_MODELS, REGISTERED_MODELS, MODEL_VERSIONS)
+}

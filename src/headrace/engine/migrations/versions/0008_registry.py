@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0008"
-down_revision = "0006"
+down_revision = "0007"
 
 _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _ORDERED = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")

@@ -1,0 +1,102 @@
+"""The types that a skops file asks for, read from it without building any of them.
+
+skops itself lists them (`skops.io.get_untrusted_types`), and what it builds without asking is not listed. Its schema is
+also read here, for a second opinion: a name that is known to run what it is given is reported wherever it stands,
+and whatever skops makes of it (CVE-2025-54412 and CVE-2025-54413 were such differences).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from headrace.models.inspection.dangerous import is_dangerous
+
+#: LightGBM's scikit-learn classes. skops makes their Booster as pickle would, from LightGBM's own text: nobody calls it with
+#: a file's name.
+LIGHTGBM = frozenset(
+    (
+        "collections.OrderedDict",
+        "lightgbm.basic.Booster",
+        "lightgbm.sklearn.LGBMModel",
+        "lightgbm.sklearn.LGBMClassifier",
+        "lightgbm.sklearn.LGBMRegressor",
+        "lightgbm.sklearn.LGBMRanker",
+    )
+)
+#: Plain Python objects of scikit-learn that skops does not know, and that hold numbers only; and LightGBM's.
+HARMLESS = LIGHTGBM | frozenset(
+    (
+        "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+        "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+        "sklearn.calibration._CalibratedClassifier",
+        "sklearn.calibration._SigmoidCalibration",
+    )
+)  # fmt: skip
+#: Compiled types of scikit-learn that run no code of the file's, but believe the numbers in it: a file that was made to
+#: harm can crash the process when the model predicts.
+CRASHING = frozenset(
+    (
+        "sklearn.tree._tree.Tree",
+        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+        *(
+            f"sklearn.neighbors._{kind}_tree.{name}{bits}"
+            for kind, name in (("kd", "KDTree"), ("ball", "BallTree"))
+            for bits in ("", "32", "64")
+        ),
+        *(
+            f"sklearn.metrics._dist_metrics.{name}Distance{bits}"
+            for name in ("Euclidean", "Manhattan", "Minkowski", "Chebyshev", "SEuclidean", "Haversine", "Hamming")
+            for bits in ("", "32", "64")
+        ),
+    )
+)  # fmt: skip
+_MOST_SCHEMA = 1 << 28
+_KNOWN = ("sklearn.", "numpy.", "scipy.", "collections.", "builtins.")
+
+
+class UnreadableSchema(ValueError):
+    """It is no schema of skops."""
+
+
+def asked_types(stream: BinaryIO, schema: bytes) -> tuple[list[str], list[str]]:
+    """Types that a loader has to trust, and names in the schema that run what they are given.
+
+    Args:
+        stream: The file, from its beginning.
+        schema: Its ``schema.json``.
+
+    Raises:
+        UnreadableSchema: It is no schema of skops.
+    """
+    try:
+        named = set(_names(json.loads(schema)))
+    except (ValueError, RecursionError) as error:
+        raise UnreadableSchema(f"its schema.json cannot be read: {error}") from None
+    dangerous = sorted(name for name in named - LIGHTGBM if is_dangerous(name))
+    try:
+        from skops.io import get_untrusted_types
+    except ImportError:
+        asked = {name for name in named if not name.startswith(_KNOWN)}
+    else:
+        try:
+            asked = set(get_untrusted_types(file=stream))
+        except Exception as error:  # noqa: BLE001 - skops raises whatever the file makes it raise
+            raise UnreadableSchema(f"skops cannot read it: {error}") from None
+    asked -= HARMLESS
+    return sorted(asked | set(dangerous)), dangerous
+
+
+def _names(tree: Any) -> Iterator[str]:
+    """Every name of a type or a function in a schema."""
+    todo = [tree]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, list):
+            todo.extend(node)
+        elif isinstance(node, dict):
+            todo.extend(node.values())
+            for module, name in (("__module__", "__class__"), ("module_path", "function")):
+                if isinstance(node.get(module), str) and isinstance(node.get(name), str):
+                    yield f"{node[module]}.{node[name]}"

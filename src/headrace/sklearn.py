@@ -1,0 +1,8 @@
+"""scikit-learn models under MLflow's names: thin over `headrace.models`."""
+
+from headrace.tracking.models import Face
+
+_FACE = Face("sklearn", "sk_model")
+save_model = _FACE.save_model
+log_model = _FACE.log_model
+load_model = _FACE.load_model
