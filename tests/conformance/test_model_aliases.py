@@ -236,9 +236,10 @@ def test_lineage_goes_up_and_down(api: Api) -> None:
     tags = {"mlflow.source.git.commit": "abc", "mlflow.source.name": "train.py"}
     train = api.new_run(experiment, tags=pairs(**tags))
     dataset = {"name": "d", "digest": "1", "source_type": "local", "source": "{}"}
-    api.log_inputs(run_id=train, datasets=[{"dataset": dataset}], models=[{"model_id": "m-base"}])
+    logged = api.create_logged_model(experiment_id=experiment).model.info.model_id
+    api.log_inputs(run_id=train, datasets=[{"dataset": dataset}], models=[{"model_id": logged}])
     base, name, other = new_model(api), new_model(api), new_model(api)
-    api.create_model_version(name=base, source="s3://b/base", model_id="m-base")
+    api.create_model_version(name=base, source=f"models:/{logged}", model_id=logged)
     api.create_model_version(name=name, source=f"runs:/{train}/m", run_id=train)
     api.create_model_version(name=other, source=f"models:/{name}/1")
     api.create_model_version(name=other, source=f"models:/{other}/1")

@@ -172,7 +172,7 @@ class SourceOperations(LoggedModelLinks, GuardedAliases):
 
     def _check_model_source(self, source: str, model_id: str) -> None:
         if is_local(source):
-            if self.served and not _within(source, self._logged_model_place(model_id).location):
+            if self.served and not _within(source, self._model_root(model_id, source)):
                 raise InvalidParameter(
                     f"Invalid model version source: '{source}'. To use a local path as a model version source, "
                     "the model_id request parameter has to be specified and the local path has to be contained "
@@ -182,8 +182,15 @@ class SourceOperations(LoggedModelLinks, GuardedAliases):
         _check_path(source)
         if _scheme(source) == "runs":
             raise _misplaced(source, "model_id")
-        if _is_proxied(source) and not _within(source, self._logged_model_place(model_id).location):
+        if _is_proxied(source) and not _within(source, self._model_root(model_id, source)):
             raise _misplaced(source, "model_id")
+
+    def _model_root(self, model_id: str, source: str) -> str:
+        """Where a logged model's files are."""
+        try:
+            return self._logged_model_place(model_id).location
+        except NotFound:
+            raise _misplaced(source, "model_id") from None
 
     def _run_root(self, run_id: str, source: str) -> str:
         """Where a run's artifacts are."""
