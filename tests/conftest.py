@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """No test sees the tracking settings, or the journals, of the person who runs it.
+    """No test sees the settings, the journals, or the record of models, of the person who runs it.
 
     Runs capture nothing by themselves, except where a test asks for it: it would be most of the work.
     """
@@ -40,6 +40,8 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[N
         if name.startswith(("HEADRACE_", "MLFLOW_")) and name != "HEADRACE_TEST_POSTGRES":
             monkeypatch.delenv(name)
     monkeypatch.setenv("HEADRACE_JOURNAL_DIR", str(tmp_path / "journals"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "user"))  # what was saved here
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))  # and what may be opened
     monkeypatch.setenv("HEADRACE_CAPTURE", "off")
     yield
     journals = sys.modules.get("headrace.client.journal.journals")

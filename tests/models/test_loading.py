@@ -162,6 +162,7 @@ def test_models_that_do_not_stream_say_so(folder: Path, elsewhere: Callable[[], 
 OLD = sorted((Path(__file__).parent / "data").glob("mlflow-*/*"))
 
 
+@pytest.mark.filterwarnings("ignore:.*type hint")  # MLflow's own, in the script that it runs
 @pytest.mark.parametrize("folder", OLD, ids=lambda path: f"{path.parent.name}-{path.name}")
 @pytest.mark.filterwarnings("ignore:.*version:UserWarning")  # of scikit-learn's pickles
 @pytest.mark.filterwarnings("ignore:.*type hints:UserWarning")  # of MLflow's base class
