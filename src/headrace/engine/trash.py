@@ -12,11 +12,13 @@ from headrace.engine.assemble import experiment_entities, run_infos
 from headrace.engine.inputs import InputOperations
 from headrace.engine.logged_models import LoggedModelOperations, model_locations
 from headrace.errors import InvalidParameter
+from headrace.protocol.registered_models import PROMPT_SOURCES
 from headrace.protocol.trash import PurgedTrash, PurgeTrash, Trash
 
 _run = schema.run
 _model = schema.logged_model
 _experiment = schema.experiment
+_version = schema.model_version
 _MAX_LIMIT = 10_000
 _CHUNK = 500
 
@@ -66,6 +68,8 @@ class TrashOperations(InputOperations, LoggedModelOperations, Trash):
     def _named(self, request: PurgeTrash) -> Chosen:
         """What the request names."""
         latest = self.now - request.older_than_ms
+        self._refuse_registered(_run, request.run_ids)
+        self._refuse_registered(_model, request.logged_model_ids)
         experiments = [
             self._experiment(one, lock=True) for one in dict.fromkeys(request.experiment_ids)
         ]
@@ -94,7 +98,7 @@ class TrashOperations(InputOperations, LoggedModelOperations, Trash):
             return list(
                 self.connection.execute(
                     sa.select(table)
-                    .where(table.c.deleted_time <= latest)
+                    .where(table.c.deleted_time <= latest, *_unregistered(table))
                     .order_by(table.c.deleted_time, table.c.id)
                     .limit(request.limit)
                     .with_for_update()
@@ -123,13 +127,42 @@ class TrashOperations(InputOperations, LoggedModelOperations, Trash):
         own = [row.id for row in taken.values() if row.experiment_id == experiment]
         found = self.connection.execute(
             sa.select(table)
-            .where(table.c.experiment_id == experiment, table.c.id.not_in(own))
+            .where(
+                table.c.experiment_id == experiment,
+                table.c.id.not_in(own),
+                *_unregistered(table),
+            )
             .order_by(table.c.id)
             .limit(room + 1)
             .with_for_update()
         ).all()
         taken.update({row.id: row for row in found[:room]})
-        return len(found) <= room
+        kept = self.connection.execute(
+            sa.select(table.c.id)
+            .where(table.c.experiment_id == experiment, _registered(table))
+            .limit(1)
+        ).first()
+        return len(found) <= room and kept is None
+
+    def _refuse_registered(self, table: sa.Table, ids: Sequence[str]) -> None:
+        """Refuse to purge what versions of registered models are made of."""
+        model = schema.registered_model
+        for one in dict.fromkeys(ids):
+            version = self.connection.execute(
+                sa.select(model.c.name, _version.c.version)
+                .select_from(
+                    table.join(_version, _made_of(table)).join(
+                        model, model.c.id == _version.c.model_id
+                    )
+                )
+                .where(table.c.uuid == one)
+                .limit(1)
+            ).first()
+            if version is not None:
+                raise InvalidParameter(
+                    f"'{one}' cannot be purged: version {version.version} of the registered model "
+                    f"'{version.name}' is made of it, and would lose its files. Delete that version first."
+                )
 
     def _purge_runs(self, runs: Sequence[Any]) -> None:
         for start in range(0, len(runs), _CHUNK):
@@ -202,6 +235,26 @@ class TrashOperations(InputOperations, LoggedModelOperations, Trash):
                 for one in experiments
             ]
         )
+
+
+def _made_of(table: sa.Table) -> sa.ColumnElement[bool]:
+    """That a version is made of a run, or of a logged model: its files are theirs."""
+    if table is _model:
+        return _version.c.logged_model_id == _model.c.uuid
+    return sa.and_(
+        _version.c.run_uuid == _run.c.uuid,
+        _version.c.logged_model_id.is_(None),
+        _version.c.source.not_in(PROMPT_SOURCES),
+    )
+
+
+def _registered(table: sa.Table) -> sa.ColumnElement[bool]:
+    """That a version is made of a run, or of a logged model, so that it is kept."""
+    return sa.exists().where(_made_of(table)).correlate(table)
+
+
+def _unregistered(table: sa.Table) -> list[sa.ColumnElement[bool]]:
+    return [] if table is _experiment else [sa.not_(_registered(table))]
 
 
 def _check_trashed(what: str, deleted: int | None, latest: int) -> None:

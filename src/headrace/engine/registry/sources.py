@@ -10,7 +10,7 @@ from __future__ import annotations
 import posixpath
 import re
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import msgspec
 import sqlalchemy as sa
@@ -24,8 +24,8 @@ from headrace.engine.registry.logged_model_links import LoggedModelLinks
 from headrace.errors import InvalidParameter, NotFound
 from headrace.protocol.limits import check_model_id, check_run_id
 from headrace.protocol.model_versions import CreateModelVersion
+from headrace.protocol.registered_models import PROMPT_SOURCES
 
-_PROMPT_SOURCES = ("dummy-source", "prompt-template")
 _PROXY = "/api/2.0/mlflow-artifacts/artifacts/"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]+):")
@@ -69,7 +69,7 @@ class SourceOperations(LoggedModelLinks, GuardedAliases):
         if request.model_id:
             check_model_id(request.model_id)
         if prompt:
-            if source not in _PROMPT_SOURCES:
+            if source not in PROMPT_SOURCES:
                 raise InvalidParameter(
                     f"Invalid prompt source: '{source}'. A prompt has no files; give 'dummy-source'."
                 )
@@ -207,7 +207,7 @@ def parse_model_uri(uri: str) -> ModelUri:
     Raises:
         InvalidParameter: It is none, or names a host.
     """
-    parts = urlsplit(uri, allow_fragments=False)
+    parts = _split(uri, allow_fragments=False)
     path = parts.path.lstrip("/").split("/")
     if parts.netloc or parts.query or not parts.path.startswith("/") or not path[0].strip():
         raise _no_model_uri(uri)
@@ -253,14 +253,28 @@ def _is_proxied(source: str) -> bool:
     scheme = _scheme(source)
     if scheme == "mlflow-artifacts":
         return True
-    return scheme in ("http", "https") and _PROXY in f"{_plain(urlsplit(source).path)}/"
+    return scheme in ("http", "https") and _PROXY in f"{_plain(_split(source).path)}/"
 
 
 def _run_of(source: str) -> str:
     """The run of a ``runs:/`` URI, empty when it is none."""
-    parts = urlsplit(source)
+    parts = _split(source)
     run_id, _, path = parts.path.lstrip("/").partition("/")
     return run_id if path and not parts.netloc else ""
+
+
+def _split(uri: str, *, allow_fragments: bool = True) -> SplitResult:
+    """A URI's parts.
+
+    Raises:
+        InvalidParameter: Its host can be none.
+    """
+    try:
+        return urlsplit(uri, allow_fragments=allow_fragments)
+    except ValueError as error:
+        raise InvalidParameter(
+            f"Invalid model version source: {uri[:300]!r} is no URI: {error}. Give the URI of a folder."
+        ) from None
 
 
 def _plain(text: str) -> str:
@@ -296,7 +310,7 @@ def _place(uri: str) -> tuple[str, str, str]:
     """Scheme, host and normal path; of a local path the scheme is ``file``."""
     if not _scheme(uri):
         return "file", "", posixpath.normpath(uri)
-    parts = urlsplit(uri)
+    parts = _split(uri)
     return (
         parts.scheme.lower(),
         parts.netloc.lower(),
