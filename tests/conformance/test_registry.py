@@ -243,8 +243,8 @@ def test_a_purged_run_leaves_the_versions_of_its_logged_models(api: Api) -> None
     run = api.new_run(experiment)
     model_id = api.create_logged_model(experiment_id=experiment, source_run_id=run).model.model_id
     new_version(api, name, f"models:/{model_id}", model_id=model_id)
-    api.delete_experiment(experiment_id=experiment)
-    api.purge_trash(experiment_ids=[experiment])
+    api.delete_run(run_id=run)
+    api.purge_trash(run_ids=[run])
     assert version(api, name, 1).run_id == run
     found = api.get_lineage(name=name, version="1").lineage
     assert (found.run.run_id, found.run.gone) == (run, True)

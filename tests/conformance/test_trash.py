@@ -161,10 +161,14 @@ def test_what_registered_versions_are_made_of_is_kept_until_they_are_deleted(api
     assert run_id not in everything.run_ids
     assert model_id not in everything.logged_model_ids
     api.delete_experiment(experiment_id=experiment)
-    assert api.purge_trash(experiment_ids=[experiment]).experiment_ids == ()
+    with pytest.raises(InvalidParameter, match=f"version 1 of the registered model '{name}'"):
+        api.purge_trash(experiment_ids=[experiment])
     api.delete_model_version(name=name, version="1")
-    purged = api.purge_trash(experiment_ids=[experiment])
-    assert (purged.run_ids, purged.experiment_ids) == ((run_id,), ())
+    everything = api.purge_trash()
+    assert run_id in everything.run_ids
+    assert experiment not in everything.experiment_ids
+    with pytest.raises(InvalidParameter, match=f"version 2 of the registered model '{name}'"):
+        api.purge_trash(experiment_ids=[experiment])
     api.delete_model_version(name=name, version="2")
     purged = api.purge_trash(experiment_ids=[experiment])
     assert (purged.logged_model_ids, purged.experiment_ids) == ((model_id,), (experiment,))

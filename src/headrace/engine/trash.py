@@ -68,13 +68,15 @@ class TrashOperations(InputOperations, LoggedModelOperations, Trash):
     def _named(self, request: PurgeTrash) -> Chosen:
         """What the request names."""
         latest = self.now - request.older_than_ms
-        self._refuse_registered(_run, request.run_ids)
-        self._refuse_registered(_model, request.logged_model_ids)
         experiments = [
             self._experiment(one, lock=True) for one in dict.fromkeys(request.experiment_ids)
         ]
         for one in experiments:
             _check_trashed(f"Experiment {one.id}", one.deleted_time, latest)
+            for table in (_run, _model):
+                self._refuse_registered(
+                    f"Experiment {one.id}", table, table.c.experiment_id == one.id
+                )
         runs: list[Any] = []
         for run_id in dict.fromkeys(request.run_ids):
             row = self._run(run_id)
@@ -82,12 +84,15 @@ class TrashOperations(InputOperations, LoggedModelOperations, Trash):
                 row.deleted_time if row.deleted_time is not None else row.experiment_deleted_time
             )
             _check_trashed(f"Run '{run_id}'", deleted, latest)
+            self._refuse_registered(f"Run '{run_id}'", _run, _run.c.id == row.id)
             runs += self._full_rows([run_id])
         models = [
             self._logged_model(one, change=True) for one in dict.fromkeys(request.logged_model_ids)
         ]
         for model in models:
-            _check_trashed(f"Logged model '{model.uuid}'", model.deleted_time, latest)
+            what = f"Logged model '{model.uuid}'"
+            _check_trashed(what, model.deleted_time, latest)
+            self._refuse_registered(what, _model, _model.c.id == model.id)
         return Chosen(runs, models, experiments)
 
     def _due(self, request: PurgeTrash) -> Chosen:
@@ -144,25 +149,22 @@ class TrashOperations(InputOperations, LoggedModelOperations, Trash):
         ).first()
         return len(found) <= room and kept is None
 
-    def _refuse_registered(self, table: sa.Table, ids: Sequence[str]) -> None:
-        """Refuse to purge what versions of registered models are made of."""
-        model = schema.registered_model
-        for one in dict.fromkeys(ids):
-            version = self.connection.execute(
-                sa.select(model.c.name, _version.c.version)
-                .select_from(
-                    table.join(_version, _made_of(table)).join(
-                        model, model.c.id == _version.c.model_id
-                    )
-                )
-                .where(table.c.uuid == one)
-                .limit(1)
-            ).first()
-            if version is not None:
-                raise InvalidParameter(
-                    f"'{one}' cannot be purged: version {version.version} of the registered model "
-                    f"'{version.name}' is made of it, and would lose its files. Delete that version first."
-                )
+    def _refuse_registered(self, what: str, table: sa.Table, those: sa.ColumnElement[bool]) -> None:
+        """Refuse to purge what has runs, or logged models, that versions of registered models are made of."""
+        registered = schema.registered_model
+        version = self.connection.execute(
+            sa.select(registered.c.name, _version.c.version)
+            .select_from(table)
+            .join(_version, _made_of(table))
+            .join(registered, registered.c.id == _version.c.model_id)
+            .where(those)
+            .limit(1)
+        ).first()
+        if version is not None:
+            raise InvalidParameter(
+                f"{what} cannot be purged: version {version.version} of the registered model '{version.name}' "
+                "is made of it, and would lose its files. Delete that version first."
+            )
 
     def _purge_runs(self, runs: Sequence[Any]) -> None:
         for start in range(0, len(runs), _CHUNK):
