@@ -211,6 +211,7 @@ WRONG_SOURCES: list[tuple[str, dict[str, Any]]] = [
     ("models:/m-1", {"model_id": "m-2"}),
     ("models://host/{name}/1", {}),
     ("models:/a/b/c", {}),
+    ("models:/{name}/1/data", {}),
     ("models:/{name}@nobody", {}),
     ("models:/{name}/Nirvana", {}),
     ("s3://bucket/%252e%252e/secret", {}),
