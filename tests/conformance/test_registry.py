@@ -483,7 +483,7 @@ def test_who_registered_is_kept(backend: Backend) -> None:
 )
 def test_a_source_that_is_no_uri_is_refused(api: Api, source: str) -> None:
     name, run_id = new_model(api), api.new_run()
-    with pytest.raises(InvalidParameter, match="no URI|names a host"):
+    with pytest.raises(InvalidParameter, match=r"no URI|names a host"):
         new_version(api, name, source, run_id=run_id)
 
 

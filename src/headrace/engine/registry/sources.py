@@ -27,7 +27,7 @@ from headrace.protocol.model_uris import Kind, ModelUri, parse_model_uri
 from headrace.protocol.model_versions import CreateModelVersion
 from headrace.protocol.registered_models import PROMPT_SOURCES
 
-_PROXY = "/api/2.0/mlflow-artifacts/artifacts/"
+_PROXY = "api/2.0/mlflow-artifacts/artifacts/"  # also behind ajax-
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]+):")
 
