@@ -387,3 +387,11 @@ def test_an_experiment_goes_when_all_its_models_did(api: Api) -> None:
     second = api.purge_trash(experiment_ids=[experiment], limit=2)
     assert second.experiment_ids == (experiment,)
     assert {*first.logged_model_ids, *second.logged_model_ids} == models
+
+
+@pytest.mark.parametrize("key", ["a/b", "..", ".", "/a", "a//b", "a%2Fb", "a?b#c", "a\nb"])
+def test_a_tag_is_deleted_whatever_it_is_called_and_nothing_else(api: Api, key: str) -> None:
+    model_id = new_model(api, api.new_experiment())
+    api.set_logged_model_tags(model_id=model_id, tags=[*pairs(kept="1"), {"key": key}])
+    api.delete_logged_model_tag(model_id=model_id, tag_key=key)
+    assert api.get_logged_model(model_id=model_id).model.tags == {"kept": "1"}

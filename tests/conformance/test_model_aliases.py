@@ -273,3 +273,15 @@ def test_lineage_goes_up_and_down(api: Api) -> None:
         api.get_lineage(name=name, version="9")
     with pytest.raises(InvalidParameter):
         api.get_lineage(name=name, version="1", max_results=0)
+
+
+def test_one_person_agrees_once_however_the_name_is_written(api: Api, backend: Backend) -> None:
+    name = new_model(api, 1)
+    api.set_guard(name=name, alias="champion", approvals=2)
+    for spelling in ("ann", "Ann", "ANN", " ann", "ann "):
+        with pytest.raises(GuardRefused, match="so far agree: ann"):
+            point_to(person(backend, spelling), name, 1)
+    with pytest.raises(GuardRefused, match="no name"):
+        point_to(person(backend, " "), name, 1)
+    point_to(person(backend, "bob"), name, 1)
+    assert moves(api, name)[0].approved_by == ("ann", "bob")

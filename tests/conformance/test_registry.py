@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -210,6 +211,7 @@ WRONG_SOURCES: list[tuple[str, dict[str, Any]]] = [
     ("models:/m-1", {"model_id": "m-2"}),
     ("models://host/{name}/1", {}),
     ("models:/a/b/c", {}),
+    ("models:/{name}/1/data", {}),
     ("models:/{name}@nobody", {}),
     ("models:/{name}/Nirvana", {}),
     ("s3://bucket/%252e%252e/secret", {}),
@@ -237,12 +239,13 @@ def test_a_source_that_is_not_the_callers_to_register_is_refused(api: Api) -> No
     assert len(api.search_model_versions(filter=f"name = '{name}'").model_versions) == 1
 
 
-def test_a_purged_run_leaves_its_versions(api: Api) -> None:
+def test_a_purged_run_leaves_the_versions_of_its_logged_models(api: Api) -> None:
     name, experiment = new_model(api), api.new_experiment()
     run = api.new_run(experiment)
-    new_version(api, name, f"runs:/{run}/m", run_id=run)
-    api.delete_experiment(experiment_id=experiment)
-    api.purge_trash(experiment_ids=[experiment])
+    model_id = api.create_logged_model(experiment_id=experiment, source_run_id=run).model.model_id
+    new_version(api, name, f"models:/{model_id}", model_id=model_id)
+    api.delete_run(run_id=run)
+    api.purge_trash(run_ids=[run])
     assert version(api, name, 1).run_id == run
     found = api.get_lineage(name=name, version="1").lineage
     assert (found.run.run_id, found.run.gone) == (run, True)
@@ -465,3 +468,33 @@ def test_who_registered_is_kept(backend: Backend) -> None:
     api = person(backend, "ann")
     name = new_model(api, 1)
     assert (model(api, name).user_id, version(api, name, 1).user_id) == ("ann", "ann")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "http://[",
+        "http://h]/x",
+        "https://\u2048/x",
+        "runs://a\u2100b/x",
+        "models://a\u2100b/x",
+        "mlflow-artifacts://[/x",
+    ],
+)
+def test_a_source_that_is_no_uri_is_refused(api: Api, source: str) -> None:
+    name, run_id = new_model(api), api.new_run()
+    with pytest.raises(InvalidParameter, match=r"no URI|names a host"):
+        new_version(api, name, source, run_id=run_id)
+
+
+def test_a_logged_model_may_be_registered_any_number_of_times(api: Api) -> None:
+    name = new_model(api)
+    model_id = api.create_logged_model(experiment_id=api.new_experiment()).model.model_id
+    history = json.dumps([{"name": "x" * 90, "version": number} for number in range(820)])
+    api.set_logged_model_tags(model_id=model_id, tags=pairs(**{"mlflow.modelVersions": history}))
+    for number in range(1, 51):
+        new_version(api, name, f"models:/{model_id}", model_id=model_id)
+        tags = api.get_logged_model(model_id=model_id).model.tags
+        noted = json.loads(tags["mlflow.modelVersions"])
+        assert noted[-1] == {"name": name, "version": number}
+    assert len(noted) > 600

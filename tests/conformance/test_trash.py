@@ -141,3 +141,49 @@ def test_emptying_in_small_steps_ends_with_nothing_left(api: Api) -> None:
     assert api.search_runs(experiment_ids=[kept], run_view_type="DELETED_ONLY").runs == ()
     assert api.run(stays).info.lifecycle_stage == "active"
     assert api.search_experiments(max_results=10, view_type="DELETED_ONLY").experiments == ()
+
+
+def test_what_registered_versions_are_made_of_is_kept_until_they_are_deleted(api: Api) -> None:
+    experiment, name = api.new_experiment(), unique("model")
+    run_id, other = api.new_run(experiment), api.new_run(experiment)
+    model_id = api.create_logged_model(experiment_id=experiment).model.model_id
+    api.create_registered_model(name=name)
+    api.create_model_version(name=name, source=f"runs:/{run_id}/model", run_id=run_id)
+    api.create_model_version(name=name, source=f"models:/{model_id}", model_id=model_id)
+    api.delete_logged_model(model_id=model_id)
+    for run in (run_id, other):
+        api.delete_run(run_id=run)
+    for named in ({"run_ids": [run_id]}, {"logged_model_ids": [model_id]}):
+        with pytest.raises(InvalidParameter, match=f"of the registered model '{name}'"):
+            api.purge_trash(**named)
+    everything = api.purge_trash()
+    assert other in everything.run_ids
+    assert run_id not in everything.run_ids
+    assert model_id not in everything.logged_model_ids
+    api.delete_experiment(experiment_id=experiment)
+    with pytest.raises(InvalidParameter, match=f"version 1 of the registered model '{name}'"):
+        api.purge_trash(experiment_ids=[experiment])
+    api.delete_model_version(name=name, version="1")
+    everything = api.purge_trash()
+    assert run_id in everything.run_ids
+    assert experiment not in everything.experiment_ids
+    with pytest.raises(InvalidParameter, match=f"version 2 of the registered model '{name}'"):
+        api.purge_trash(experiment_ids=[experiment])
+    api.delete_model_version(name=name, version="2")
+    purged = api.purge_trash(experiment_ids=[experiment])
+    assert (purged.logged_model_ids, purged.experiment_ids) == ((model_id,), (experiment,))
+
+
+def test_the_run_of_a_prompt_or_of_a_logged_model_is_not_kept(api: Api) -> None:
+    experiment, name, prompt = api.new_experiment(), unique("model"), unique("prompt")
+    asked, made = api.new_run(experiment), api.new_run(experiment)
+    model_id = api.create_logged_model(experiment_id=experiment, source_run_id=made).model.model_id
+    api.create_registered_model(name=name)
+    api.create_model_version(name=name, source=f"models:/{model_id}", model_id=model_id)
+    tags = pairs(**{"mlflow.prompt.is_prompt": "true"})
+    api.create_registered_model(name=prompt, tags=tags)
+    api.create_model_version(name=prompt, source="dummy-source", run_id=asked, tags=tags)
+    for run in (asked, made):
+        api.delete_run(run_id=run)
+    assert set(api.purge_trash(run_ids=[asked, made]).run_ids) == {asked, made}
+    assert api.get_lineage(name=name, version="1").lineage.run.gone

@@ -64,6 +64,7 @@ def test_what_the_server_proxies_must_be_the_runs_own(tmp_path: Path) -> None:
         f"mlflow-artifacts:{path}x/model",
         f"mlflow-artifacts://host{path}/model",
         f"https://host/api/2.0/mlflow-artifacts/artifacts{path}/model",
+        f"https://host/ajax-api/2.0/mlflow-artifacts/artifacts{path}/model",
         f"https://host/api/2.0/mlflow%2Dartifacts/artifacts{path}/model",
     ):
         with pytest.raises(InvalidParameter):

@@ -18,7 +18,7 @@ def test_every_operation_is_in_the_document() -> None:
     paths = document(OPERATIONS, version="1")["paths"]
     for operation in OPERATIONS:
         for method in operation.methods:
-            described = paths[operation.prefixes[0] + operation.path][method.lower()]
+            described = paths[operation.prefixes[0] + operation.template][method.lower()]
             assert described["x-permission"] == operation.permission
             assert described["summary"] == operation.summary
             assert "400" in described["responses"]

@@ -281,7 +281,7 @@ def delete(uri: str, yes: bool, store_uri: str | None) -> None:
 
     A logged model goes into the trash; registered ones, and their versions, are gone. Files stay.
     """
-    from headrace.models.uris import parse_model_uri
+    from headrace.protocol.model_uris import parse_model_uri
 
     with opened_client(store_uri) as client:
         if not uri.startswith("models:/"):

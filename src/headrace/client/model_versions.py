@@ -13,6 +13,7 @@ from headrace.client.values import pairs
 from headrace.entities import ModelVersion
 from headrace.errors import AlreadyExists, InvalidParameter, NotFound
 from headrace.protocol.lineage import ITEMS, Lineage, Lineages
+from headrace.protocol.model_uris import Kind, parse_model_uri
 from headrace.protocol.model_versions import ModelVersions
 
 #: What MLflow's client asks for at once.
@@ -97,24 +98,22 @@ class ModelVersionCalls(RegisteredModelCalls):
 
     def _version_at(self, uri: str) -> ModelVersion:
         """The version that a ``models:/`` URI of a registered model names."""
-        scheme, _, path = uri.partition(":/")
-        if scheme == "models" and not path.startswith("/"):
-            name, slash, number = path.partition("/")
-            if slash and number.isdigit():
-                return self.get_model_version(name, number)
-            if slash and number.lower() == "latest":
-                return self.get_model_version_by_alias(name, "latest")
-            if slash and number and "/" not in number:
-                found = self.get_latest_versions(name, [number])
-                if not found:
-                    raise NotFound(f"No version of the model '{name}' is in stage {number}.")
-                return found[0]
-            name, at, alias = path.rpartition("@")
-            if at and name and alias and not slash:
-                return self.get_model_version_by_alias(name, alias)
-        raise InvalidParameter(
-            f"'{uri[:300]}' names no version: write models:/<name>/<version> or models:/<name>@<alias>."
-        )
+        found = parse_model_uri(uri)
+        if not found.registered or found.path:
+            raise InvalidParameter(
+                f"'{uri[:300]}' names no version: write models:/<name>/<version> or models:/<name>@<alias>."
+            )
+        match found.kind:
+            case Kind.VERSION:
+                return self.get_model_version(found.name, found.version)
+            case Kind.STAGE:
+                versions = self.get_latest_versions(found.name, [found.stage])
+                if not versions:
+                    raise NotFound(
+                        f"No version of the model '{found.name}' is in stage {found.stage}."
+                    )
+                return versions[0]
+        return self.get_model_version_by_alias(found.name, found.alias or "latest")
 
     def update_model_version(
         self, name: str, version: str | int, description: str | None = None

@@ -142,8 +142,8 @@ class RemoteStore(Store, Artifacts):
         path = operation.prefixes[0] + operation.path
         in_path = operation.path_fields
         if in_path:
-            values = {name: quote(getattr(request, name), safe="") for name in in_path}
-            path = operation.prefixes[0] + operation.path.format(**values)
+            values = {name: _quoted(getattr(request, name)) for name in in_path}
+            path = operation.prefixes[0] + operation.template.format(**values)
         content: dict[str, Any]
         if method == "GET":
             query = encode_query(request)
@@ -220,6 +220,11 @@ class RemoteStore(Store, Artifacts):
         return from_wire(
             None, f"{self.uri} answered {operation.name} with {status}: {text}", status
         )
+
+
+def _quoted(value: str) -> str:
+    """A value as one part of a path. Dots alone would go up: the address of something else."""
+    return value.replace(".", "%2E") if value in (".", "..") else quote(value, safe="")
 
 
 def _read(kind: type[msgspec.Struct], response: httpx.Response) -> Any:

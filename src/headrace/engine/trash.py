@@ -12,11 +12,13 @@ from headrace.engine.assemble import experiment_entities, run_infos
 from headrace.engine.inputs import InputOperations
 from headrace.engine.logged_models import LoggedModelOperations, model_locations
 from headrace.errors import InvalidParameter
+from headrace.protocol.registered_models import PROMPT_SOURCES
 from headrace.protocol.trash import PurgedTrash, PurgeTrash, Trash
 
 _run = schema.run
 _model = schema.logged_model
 _experiment = schema.experiment
+_version = schema.model_version
 _MAX_LIMIT = 10_000
 _CHUNK = 500
 
@@ -71,6 +73,10 @@ class TrashOperations(InputOperations, LoggedModelOperations, Trash):
         ]
         for one in experiments:
             _check_trashed(f"Experiment {one.id}", one.deleted_time, latest)
+            for table in (_run, _model):
+                self._refuse_registered(
+                    f"Experiment {one.id}", table, table.c.experiment_id == one.id
+                )
         runs: list[Any] = []
         for run_id in dict.fromkeys(request.run_ids):
             row = self._run(run_id)
@@ -78,12 +84,15 @@ class TrashOperations(InputOperations, LoggedModelOperations, Trash):
                 row.deleted_time if row.deleted_time is not None else row.experiment_deleted_time
             )
             _check_trashed(f"Run '{run_id}'", deleted, latest)
+            self._refuse_registered(f"Run '{run_id}'", _run, _run.c.id == row.id)
             runs += self._full_rows([run_id])
         models = [
             self._logged_model(one, change=True) for one in dict.fromkeys(request.logged_model_ids)
         ]
         for model in models:
-            _check_trashed(f"Logged model '{model.uuid}'", model.deleted_time, latest)
+            what = f"Logged model '{model.uuid}'"
+            _check_trashed(what, model.deleted_time, latest)
+            self._refuse_registered(what, _model, _model.c.id == model.id)
         return Chosen(runs, models, experiments)
 
     def _due(self, request: PurgeTrash) -> Chosen:
@@ -94,7 +103,7 @@ class TrashOperations(InputOperations, LoggedModelOperations, Trash):
             return list(
                 self.connection.execute(
                     sa.select(table)
-                    .where(table.c.deleted_time <= latest)
+                    .where(table.c.deleted_time <= latest, *_unregistered(table))
                     .order_by(table.c.deleted_time, table.c.id)
                     .limit(request.limit)
                     .with_for_update()
@@ -123,13 +132,39 @@ class TrashOperations(InputOperations, LoggedModelOperations, Trash):
         own = [row.id for row in taken.values() if row.experiment_id == experiment]
         found = self.connection.execute(
             sa.select(table)
-            .where(table.c.experiment_id == experiment, table.c.id.not_in(own))
+            .where(
+                table.c.experiment_id == experiment,
+                table.c.id.not_in(own),
+                *_unregistered(table),
+            )
             .order_by(table.c.id)
             .limit(room + 1)
             .with_for_update()
         ).all()
         taken.update({row.id: row for row in found[:room]})
-        return len(found) <= room
+        kept = self.connection.execute(
+            sa.select(table.c.id)
+            .where(table.c.experiment_id == experiment, _registered(table))
+            .limit(1)
+        ).first()
+        return len(found) <= room and kept is None
+
+    def _refuse_registered(self, what: str, table: sa.Table, those: sa.ColumnElement[bool]) -> None:
+        """Refuse to purge what has runs, or logged models, that versions of registered models are made of."""
+        registered = schema.registered_model
+        version = self.connection.execute(
+            sa.select(registered.c.name, _version.c.version)
+            .select_from(table)
+            .join(_version, _made_of(table))
+            .join(registered, registered.c.id == _version.c.model_id)
+            .where(those)
+            .limit(1)
+        ).first()
+        if version is not None:
+            raise InvalidParameter(
+                f"{what} cannot be purged: version {version.version} of the registered model '{version.name}' "
+                "is made of it, and would lose its files. Delete that version first."
+            )
 
     def _purge_runs(self, runs: Sequence[Any]) -> None:
         for start in range(0, len(runs), _CHUNK):
@@ -202,6 +237,26 @@ class TrashOperations(InputOperations, LoggedModelOperations, Trash):
                 for one in experiments
             ]
         )
+
+
+def _made_of(table: sa.Table) -> sa.ColumnElement[bool]:
+    """That a version is made of a run, or of a logged model: its files are theirs."""
+    if table is _model:
+        return _version.c.logged_model_id == _model.c.uuid
+    return sa.and_(
+        _version.c.run_uuid == _run.c.uuid,
+        _version.c.logged_model_id.is_(None),
+        _version.c.source.not_in(PROMPT_SOURCES),
+    )
+
+
+def _registered(table: sa.Table) -> sa.ColumnElement[bool]:
+    """That a version is made of a run, or of a logged model, so that it is kept."""
+    return sa.exists().where(_made_of(table)).correlate(table)
+
+
+def _unregistered(table: sa.Table) -> list[sa.ColumnElement[bool]]:
+    return [] if table is _experiment else [sa.not_(_registered(table))]
 
 
 def _check_trashed(what: str, deleted: int | None, latest: int) -> None:

@@ -23,7 +23,7 @@ from headrace.artifacts.local import LocalArtifacts
 from headrace.client import transfer
 from headrace.client.client import Client
 from headrace.errors import EndpointNotFound, InvalidParameter, NotFound, Unsupported
-from headrace.models.uris import Kind, ModelUri, parse_model_uri
+from headrace.protocol.model_uris import Kind, ModelUri, parse_model_uri
 
 if TYPE_CHECKING:
     from headrace.artifacts import ArtifactStore
@@ -71,7 +71,7 @@ def locate_model(uri: str | os.PathLike[str], *, client: Client) -> Located:
     """Find out where a model is, and what is recorded of it. Nothing of it is read.
 
     Args:
-        uri: Any of the forms in `headrace.models.uris`.
+        uri: Any of the forms in `headrace.protocol.model_uris`.
         client: Of the store that has the models and runs.
 
     Raises:
@@ -88,7 +88,7 @@ def fetch_model(
     """Bring a model's folder here.
 
     Args:
-        uri: Any of the forms in `headrace.models.uris`.
+        uri: Any of the forms in `headrace.protocol.model_uris`.
         client: Of the store that has the models and runs.
         dst_path: A folder that is not there, or is empty: the model's files are put in it. Default: where the
             model lies on this machine, that folder itself; else a new temporary one, removed when the process ends.

@@ -153,7 +153,9 @@ class LoggedModels(Interface):
         """Set tags; of equal keys the last wins."""
         raise NotImplementedError
 
-    @operation("DELETE", "/mlflow/logged-models/{model_id}/tags/{tag_key}", permission="run:edit")
+    @operation(
+        "DELETE", "/mlflow/logged-models/{model_id}/tags/{tag_key:path}", permission="run:edit"
+    )
     def delete_logged_model_tag(self, request: DeleteLoggedModelTag) -> Empty:
         """Delete a tag.
 

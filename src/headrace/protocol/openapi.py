@@ -62,7 +62,7 @@ def document(
     paths: dict[str, Schema] = {}
     for operation in operations:
         for method in operation.methods:
-            item = paths.setdefault(operation.prefixes[0] + operation.path, {})
+            item = paths.setdefault(operation.prefixes[0] + operation.template, {})
             item[method.lower()] = _operation(operation, method, components)
     paths.update(_pages())
     if artifact_proxy:
@@ -86,7 +86,7 @@ def document(
 
 
 def _operation(operation: Operation, method: str, components: dict[str, Schema]) -> Schema:
-    canonical = operation.prefixes[0] + operation.path
+    canonical = operation.prefixes[0] + operation.template
     first = method == operation.methods[0]
     kinds = [_JSON, _MSGPACK] if operation.prefixes == NATIVE_PREFIXES else [_JSON]
     described: Schema = {
@@ -95,7 +95,9 @@ def _operation(operation: Operation, method: str, components: dict[str, Schema])
         "tags": [operation.permission.partition(":")[0]],
         "x-permission": operation.permission,
         "x-aliases": [
-            path for verb, path in operation.routes() if verb == method and path != canonical
+            prefix + operation.template
+            for prefix in operation.prefixes
+            if prefix + operation.template != canonical
         ],
         "responses": {
             "200": {

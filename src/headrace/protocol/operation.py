@@ -29,7 +29,7 @@ from headrace.protocol.limits import refuse_nul
 F = TypeVar("F", bound=Callable[..., Any])
 
 _encoder = msgspec.json.Encoder()
-_FIELD = re.compile(r"\{([a-z_]+)\}")
+_FIELD = re.compile(r"\{([a-z_]+)(?::path)?\}")
 
 #: Where MLflow's operations are served: for clients, for browsers, and the alias old clients use.
 MLFLOW_PREFIXES = ("/api/2.0", "/ajax-api/2.0", "/api/2.0/preview", "/ajax-api/2.0/preview")
@@ -59,7 +59,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: Name of the method, unique over the whole protocol.
         methods: HTTP methods it answers to; the first is the one our client uses.
-        path: Path below each prefix; ``{name}`` in it is the request's field of that name.
+        path: Path below each prefix; ``{name}`` in it is the request's field of that name, and ``{name:path}`` at its end
+            one that may hold slashes.
         prefixes: Where the path is served; the first is the one our client uses.
         request: Struct that the body (or, for GET, the query) decodes to.
         response: Struct of the answer.
@@ -87,6 +88,11 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     def path_fields(self) -> tuple[str, ...]:
         """Fields of the request that stand in the path."""
         return tuple(_FIELD.findall(self.path))
+
+    @property
+    def template(self) -> str:
+        """The path with nothing but names in its places, as OpenAPI has it."""
+        return _FIELD.sub(r"{\1}", self.path)
 
     def routes(self) -> Iterator[tuple[str, str]]:
         """Every (HTTP method, full path) that reaches this operation."""

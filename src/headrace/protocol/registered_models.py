@@ -10,6 +10,8 @@ from headrace.protocol.operation import Empty, Interface, Request, Response, ope
 MAX_PAGE, PAGE = 1000, 100
 #: A tag of models and of versions: they are prompts, which searches show only when asked for.
 PROMPT_TAG = "mlflow.prompt.is_prompt"
+#: What clients give as the source of a prompt's version, which has no files.
+PROMPT_SOURCES = ("dummy-source", "prompt-template")
 
 _READ, _EDIT = "registered_model:read", "registered_model:edit"
 

@@ -40,6 +40,9 @@ class PurgedTrash(Response, frozen=True, kw_only=True):
 class Trash(Interface):
     """Deleted experiments, runs and logged models wait here, restorable, until they are purged.
 
+    What a version of a registered model is made of (the run's files, or the logged model) is kept, and so is its
+    experiment, until that version is deleted.
+
     With an experiment go its runs and logged models. A run's logged models stay when the run goes, without the
     metrics that it logged about them.
     """
@@ -49,7 +52,7 @@ class Trash(Interface):
         """Remove deleted runs, logged models and experiments for good, every row of them.
 
         Raises:
-            InvalidParameter: One that is named is not in the trash.
+            InvalidParameter: One that is named is not in the trash, or a registered version is made of it.
             NotFound: One that is named does not exist.
         """
         raise NotImplementedError

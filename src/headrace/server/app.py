@@ -266,10 +266,12 @@ class App:
 
 def _pattern(path: str) -> re.Pattern[str]:
     """What the paths of a route with open places look like."""
-    parts = re.split(r"\{([a-z_]+)\}", path)
+    parts = re.split(r"\{([a-z_:]+)\}", path)
     parts[::2] = map(re.escape, parts[::2])
-    parts[1::2] = [f"(?P<{name}>[^/]+)" for name in parts[1::2]]
-    return re.compile("".join(parts))
+    for place in range(1, len(parts), 2):
+        name, _, slashes = parts[place].partition(":")
+        parts[place] = f"(?P<{name}>{'.+' if slashes else '[^/]+'})"
+    return re.compile("".join(parts), re.DOTALL)
 
 
 class _Answer:

@@ -235,7 +235,7 @@ def _loaded(uri: str | Path) -> _Subject:
     An alias is resolved once: what is loaded is the version that gets the checks, whoever moves the alias meanwhile.
     """
     from headrace.models.download import locate_model
-    from headrace.models.uris import parse_model_uri
+    from headrace.protocol.model_uris import parse_model_uri
 
     located = locate_model(uri, client=choice.client())
     version, at = located.version, str(uri)

@@ -144,7 +144,8 @@ def version_names(session: SessionBase, versions: Iterable[int]) -> dict[int, tu
     """Name of the model, and number, of those versions that are there, by id."""
     found = _many(session, _version, ("id", "model_id", "version"), "id", list(set(versions)))
     names = model_names(session, {model for _id, model, _number in found})
-    return {id: (names[model], number) for id, model, number in found}
+    # On PostgreSQL a model may go between two statements of a transaction that writes.
+    return {id: (names[model], number) for id, model, number in found if model in names}
 
 
 def _models_of(rows: Sequence[Any]) -> list[int]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -61,7 +62,8 @@ class GuardedAliases(RegistryBase):
     @property
     def _person(self) -> str:
         """Who asks; empty when nobody has said who he is, and for rules, which are nobody."""
-        return "" if self.actor.startswith(_RULE) else self.actor
+        name = self.actor.strip()
+        return "" if name.startswith(_RULE) else name
 
     def _alias_version(self, model: Any, alias: str) -> int | None:
         """Number of the version that an alias points to."""
@@ -169,16 +171,8 @@ class GuardedAliases(RegistryBase):
             return Standing(checks=failing)
         if agree and self._person:
             self._agree(model, alias, version)
-        agreed = self.connection.execute(
-            sa.select(_approval.c.actor)
-            .where(
-                _approval.c.model_id == model.id,
-                _approval.c.alias == alias,
-                _approval.c.version == version.version,
-            )
-            .order_by(_approval.c.time, _approval.c.actor)
-        ).scalars()
-        return Standing(checks=failing, approved_by=tuple(agreed), asked=guard.approvals)
+        agreed = self._agreed(model, alias, version)
+        return Standing(checks=failing, approved_by=agreed, asked=guard.approvals)
 
     def _failing(self, version: Any, checks: Sequence[str]) -> dict[str, str | None]:
         table = schema.model_version_tag
@@ -196,24 +190,35 @@ class GuardedAliases(RegistryBase):
         }
 
     def _agree(self, model: Any, alias: str, version: Any) -> None:
-        if len(self.actor) > MAX_ACTOR:
+        person = self._person
+        if len(person) > MAX_ACTOR:
             raise GuardRefused(f"A name of over {MAX_ACTOR} characters cannot agree to anything.")
-        written = self.connection.execute(
-            self.insert(_approval)
-            .values(
-                model_id=model.id,
-                alias=alias,
-                version=version.version,
-                actor=self.actor,
-                time=self.now,
+        if _same(person) in map(_same, self._agreed(model, alias, version)):
+            return
+        self.connection.execute(
+            _approval.insert(),
+            {
+                "model_id": model.id,
+                "alias": alias,
+                "version": version.version,
+                "actor": person,
+                "time": self.now,
+            },
+        )
+        self._emit_version("model_version.alias.approved", model, version.version, {"alias": alias})
+
+    def _agreed(self, model: Any, alias: str, version: Any) -> tuple[str, ...]:
+        """Who agrees that an alias moves to a version."""
+        statement = (
+            sa.select(_approval.c.actor)
+            .where(
+                _approval.c.model_id == model.id,
+                _approval.c.alias == alias,
+                _approval.c.version == version.version,
             )
-            .on_conflict_do_nothing()
-            .returning(_approval.c.actor)
-        ).scalar()
-        if written is not None:
-            self._emit_version(
-                "model_version.alias.approved", model, version.version, {"alias": alias}
-            )
+            .order_by(_approval.c.time, _approval.c.actor)
+        )
+        return tuple(self.connection.execute(statement).scalars())
 
     def _refuse_if_guarded(self, model: Any, what: str, aliases: Sequence[str] = ()) -> None:
         """Refuse what would undo a guard of a model.
@@ -232,6 +237,11 @@ class GuardedAliases(RegistryBase):
                 f"It cannot be {what}: the alias {names} of the model '{model.name}' is guarded. Whoever "
                 "may do so deletes the guard first (delete_guard)."
             )
+
+
+def _same(name: str) -> str:
+    """What two spellings of one person's name have in common."""
+    return unicodedata.normalize("NFKC", name).casefold().strip()
 
 
 def move_entity(row: Any) -> AliasMove:

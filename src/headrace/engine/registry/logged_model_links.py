@@ -9,6 +9,7 @@ import msgspec
 from headrace.engine import schema
 from headrace.engine.logged_models import LoggedModelOperations, model_locations
 from headrace.entities import KeyValue
+from headrace.protocol.limits import MAX_VALUE
 from headrace.protocol.logged_models import SetLoggedModelTags
 
 #: Of a logged model: the versions that were made of it, as MLflow notes them.
@@ -51,5 +52,9 @@ class LoggedModelLinks(LoggedModelOperations):
         if not isinstance(versions, list):
             versions = []  # somebody else wrote something else there
         versions.append({"name": name, "version": number})
-        tag = KeyValue(VERSIONS_TAG, json.dumps(versions))
+        while len(text := json.dumps(versions)) > MAX_VALUE:
+            del versions[
+                : len(versions) // 10 + 1
+            ]  # the oldest; the registry itself knows them all
+        tag = KeyValue(VERSIONS_TAG, text)
         self.set_logged_model_tags(SetLoggedModelTags(model_id=model_id, tags=(tag,)))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import posixpath
 import re
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import msgspec
 import sqlalchemy as sa
@@ -23,10 +23,11 @@ from headrace.engine.registry.limits import MAX_SOURCE, check_text, stage_number
 from headrace.engine.registry.logged_model_links import LoggedModelLinks
 from headrace.errors import InvalidParameter, NotFound
 from headrace.protocol.limits import check_model_id, check_run_id
+from headrace.protocol.model_uris import Kind, ModelUri, parse_model_uri
 from headrace.protocol.model_versions import CreateModelVersion
+from headrace.protocol.registered_models import PROMPT_SOURCES
 
-_PROMPT_SOURCES = ("dummy-source", "prompt-template")
-_PROXY = "/api/2.0/mlflow-artifacts/artifacts/"
+_PROXY = "api/2.0/mlflow-artifacts/artifacts/"  # also behind ajax-
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]+):")
 
@@ -40,16 +41,6 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     logged_model_id: str | None = None
     parent_id: int | None = None
     digest: str | None = None
-
-
-class ModelUri(msgspec.Struct, frozen=True, kw_only=True):
-    """A ``models:/`` URI taken apart: a logged model's id, or a name with one of the others, or alone."""
-
-    model_id: str | None = None
-    name: str = ""
-    version: str | None = None
-    stage: str | None = None
-    alias: str | None = None
 
 
 class SourceOperations(LoggedModelLinks, GuardedAliases):
@@ -69,14 +60,14 @@ class SourceOperations(LoggedModelLinks, GuardedAliases):
         if request.model_id:
             check_model_id(request.model_id)
         if prompt:
-            if source not in _PROMPT_SOURCES:
+            if source not in PROMPT_SOURCES:
                 raise InvalidParameter(
                     f"Invalid prompt source: '{source}'. A prompt has no files; give 'dummy-source'."
                 )
             return Origin(source=source, run_uuid=request.run_id or None)
         if _scheme(source) == "models":
             uri = parse_model_uri(source)
-            if uri.model_id is None:
+            if uri.registered:
                 return self._copied(request, uri)
             if uri.model_id != request.model_id:
                 raise _misplaced(source, "model_id")
@@ -104,6 +95,11 @@ class SourceOperations(LoggedModelLinks, GuardedAliases):
 
     def _copied(self, request: CreateModelVersion, uri: ModelUri) -> Origin:
         """The origin of a copy of another version: its run, its model, its files."""
+        if uri.path:
+            raise InvalidParameter(
+                f"Invalid model version source: '{request.source}'. A copy is of the whole version: leave out "
+                f"'/{uri.path}'."
+            )
         model = self._registered_model(uri.name)
         if self._is_prompt(model):
             raise InvalidParameter(
@@ -135,15 +131,15 @@ class SourceOperations(LoggedModelLinks, GuardedAliases):
 
     def _named_version(self, model: Any, uri: ModelUri) -> Any:
         """The row of the version that a URI names."""
-        if uri.version is not None:
+        if uri.kind is Kind.VERSION:
             return self._model_version(model.name, uri.version)[1]
-        if uri.alias is not None:
+        if uri.kind is Kind.ALIAS:
             number = self._alias_version(model, uri.alias)
             if number is None:
                 raise InvalidParameter(f"Registered model alias {uri.alias} not found.")
             return self._version_of(model, number)
         rows = latest_rows(self, [model.id])
-        if uri.stage is not None:
+        if uri.kind is Kind.STAGE:
             stage = stage_number(uri.stage)
             rows = [row for row in rows if row.stage == stage]
         if not rows:
@@ -201,37 +197,6 @@ class SourceOperations(LoggedModelLinks, GuardedAliases):
         return run_infos(self, [row])[0].artifact_uri
 
 
-def parse_model_uri(uri: str) -> ModelUri:
-    """A ``models:/`` URI taken apart.
-
-    Raises:
-        InvalidParameter: It is none, or names a host.
-    """
-    parts = urlsplit(uri, allow_fragments=False)
-    path = parts.path.lstrip("/").split("/")
-    if parts.netloc or parts.query or not parts.path.startswith("/") or not path[0].strip():
-        raise _no_model_uri(uri)
-    if len(path) == 2 and path[1].strip():
-        name, suffix = path
-        if suffix.isascii() and suffix.isdigit():
-            return ModelUri(name=name, version=suffix)
-        return ModelUri(name=name, stage=None if suffix.lower() == "latest" else suffix)
-    if len(path) == 1:
-        name, at, alias = path[0].rpartition("@")
-        if not at:
-            return ModelUri(model_id=path[0])
-        if name and alias.strip():
-            return ModelUri(name=name, alias=alias)
-    raise _no_model_uri(uri)
-
-
-def _no_model_uri(uri: str) -> InvalidParameter:
-    return InvalidParameter(
-        f"Invalid model version source: '{uri[:300]}'. Write models:/<name>/<version>, models:/<name>@<alias>, "
-        "models:/<name>/<stage> or models:/m-<id>, of this store."
-    )
-
-
 def _misplaced(source: str, field: str) -> InvalidParameter:
     return InvalidParameter(
         f"Invalid model version source: '{source}'. The {field} request parameter must identify the resource "
@@ -253,14 +218,28 @@ def _is_proxied(source: str) -> bool:
     scheme = _scheme(source)
     if scheme == "mlflow-artifacts":
         return True
-    return scheme in ("http", "https") and _PROXY in f"{_plain(urlsplit(source).path)}/"
+    return scheme in ("http", "https") and _PROXY in f"{_plain(_split(source).path)}/"
 
 
 def _run_of(source: str) -> str:
     """The run of a ``runs:/`` URI, empty when it is none."""
-    parts = urlsplit(source)
+    parts = _split(source)
     run_id, _, path = parts.path.lstrip("/").partition("/")
     return run_id if path and not parts.netloc else ""
+
+
+def _split(uri: str) -> SplitResult:
+    """A URI's parts.
+
+    Raises:
+        InvalidParameter: Its host can be none.
+    """
+    try:
+        return urlsplit(uri)
+    except ValueError as error:
+        raise InvalidParameter(
+            f"Invalid model version source: {uri[:300]!r} is no URI: {error}. Give the URI of a folder."
+        ) from None
 
 
 def _plain(text: str) -> str:
@@ -296,7 +275,7 @@ def _place(uri: str) -> tuple[str, str, str]:
     """Scheme, host and normal path; of a local path the scheme is ``file``."""
     if not _scheme(uri):
         return "file", "", posixpath.normpath(uri)
-    parts = urlsplit(uri)
+    parts = _split(uri)
     return (
         parts.scheme.lower(),
         parts.netloc.lower(),

@@ -135,6 +135,8 @@ def parse_model_uri(uri: str | os.PathLike[str]) -> ModelUri:
 
 def _parts(uri: str, rest: str) -> list[str]:
     """What stands between the slashes, after the first; a slash at the end does not count."""
+    if rest.startswith("///"):
+        rest = rest[2:]  # a host that is empty, as MLflow takes it
     if rest.startswith("//"):
         _refuse(
             uri,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.errors import InvalidParameter
-from headrace.models.uris import Kind, ModelUri, parse_model_uri
+from headrace.protocol.model_uris import Kind, ModelUri, parse_model_uri
 
 MODEL_ID = "m-" + "0a" * 16
 #: Names of registered models: MLflow forbids slashes and colons, nothing else.
@@ -53,6 +53,7 @@ def test_any_text_is_an_address_or_refused_with_the_forms(text: str) -> None:
         ("models:/my model%20/3/", ModelUri(kind=Kind.VERSION, name="my model%20", version="3")),
         ("models:/what? #1/3", ModelUri(kind=Kind.VERSION, name="what? #1", version="3")),
         ("models:/iris@champion", ModelUri(kind=Kind.ALIAS, name="iris", alias="champion")),
+        ("models:///iris/3", ModelUri(kind=Kind.VERSION, name="iris", version="3")),
         ("models:/a@b@c", ModelUri(kind=Kind.ALIAS, name="a@b", alias="c")),
         ("models:/a@b/3", ModelUri(kind=Kind.VERSION, name="a@b", version="3")),
         ("models:/iris@champion/data", ModelUri(kind=Kind.ALIAS, name="iris", alias="champion", path="data")),
