@@ -7,6 +7,8 @@ import io
 import json
 import pickle
 import tarfile
+import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +135,27 @@ def test_a_pickle_that_imports_what_is_not_known_to_be_safe_is_never_called_safe
         inspector.look_at(name, io.BytesIO(file), len(file))
         worst = {finding.verdict for finding in inspector.findings}
         assert worst != {Verdict.SAFE} or not runs
+
+
+def test_zeros_are_not_read_as_millions_of_parts_of_onnx(tmp_path: Path) -> None:
+    started = time.monotonic()
+    (tmp_path / "array.bin").write_bytes(bytes(64 << 20))
+    assert scan(tmp_path).verdict is Verdict.SAFE
+    assert time.monotonic() - started < 10
+
+
+def test_an_archive_with_very_many_names_twice_is_refused_soon(tmp_path: Path) -> None:
+    started = time.monotonic()
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name in range(5_000):
+            archive.writestr(zipfile.ZipInfo(f"{name:05}"), b"")
+    doubled = content.getvalue().replace(b"04999", b"00000")
+    (tmp_path / "names.zip").write_bytes(doubled)
+    report = scan(tmp_path)
+    assert report.verdict is Verdict.DANGEROUS
+    assert "'00000' is in it twice" in report.text()
+    assert time.monotonic() - started < 10
 
 
 def _runs(content: bytes) -> bool:

@@ -28,6 +28,7 @@ from headrace.models.find import PYTHON_FUNCTION, flavor_named, flavor_names, se
 from headrace.models.flavor import Flavor, Predict
 from headrace.models.flavors.pyfunc import PythonFunction
 from headrace.models.mlmodel import MLModel
+from headrace.models.opening import require
 from headrace.models.paths import inside
 from headrace.models.policy import Policy, resolve
 from headrace.models.private import private
@@ -180,7 +181,10 @@ def load_folder(
         conf = _configured(section_of(mlmodel, opener.name), model_config)
         code = _code_of(place, conf)
         permit = audit(place, rules, digest=digest)
+        # What the audit has seen in the files, and what the flavor is going to open: both have to be allowed.
+        require(permit, opener.formats(place, conf), place)
         if code is not None:
+            require(permit, {"python"}, code)
             _import_from(code)
         raw = opener.load(place, conf, permit)
         if place != Path(folder).resolve():

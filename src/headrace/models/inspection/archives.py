@@ -16,6 +16,7 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import IO, Any, BinaryIO, cast
 
@@ -96,6 +97,8 @@ def _is_zlib(head: bytes) -> bool:
 def _is_lzma(head: bytes) -> bool:
     """Whether bytes are a header of LZMA of before xz, as liblzma tells: it has no mark of its own."""
     if len(head) < 13 or head[0] >= 225:
+        return False
+    if not any(head):  # numbers: to liblzma, an empty stream every few bytes, without end
         return False
     window, size = int.from_bytes(head[1:5], "little"), head[5:13]
     return window.bit_count() <= 2 and (
@@ -184,13 +187,9 @@ def zip_problems(archive: zipfile.ZipFile, size: int) -> list[str]:
     names = [member.filename for member in members]
     if len(members) > MOST_MEMBERS:
         problems.append(f"it has {len(members):,} members")
-    doubled = (
-        sorted({name for name in names if names.count(name) > 1})
-        if len(set(names)) < len(names)
-        else []
-    )
-    if doubled:
-        problems.append(f"'{doubled[0]}' is in it twice")
+    doubled = next((name for name, count in Counter(names).items() if count > 1), None)
+    if doubled is not None:
+        problems.append(f"'{doubled}' is in it twice")
     total = sum(member.file_size for member in members)
     if total > _FREE and total > _MOST_RATIO * max(size, 1):
         problems.append(f"{total:,} bytes come out of {size:,}")
