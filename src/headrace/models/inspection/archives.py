@@ -47,6 +47,8 @@ MOST_MEMBERS = 100_000
 _FREE = 64 << 20
 _MOST_RATIO = 200
 _IN_MEMORY = 8 << 20
+#: Bytes of a header in a tar archive that is more than a block.
+_MOST_HEADER = 8 << 10
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 
 
@@ -297,6 +299,28 @@ class _Window(io.RawIOBase):
         return len(part)
 
 
+class BoundedHeader(tarfile.TarInfo):
+    """A member of a tar archive whose additional headers (long names, pax) are short.
+
+    tarfile reads them into memory whatever their size, and until Python 3.13 searches them in the square of it
+    (CVE-2024-6232).
+    """
+
+    def _proc_pax(self, archive: tarfile.TarFile) -> Any:
+        self._check_length()
+        return super()._proc_pax(archive)  # type: ignore[misc]
+
+    def _proc_gnulong(self, archive: tarfile.TarFile) -> Any:
+        self._check_length()
+        return super()._proc_gnulong(archive)  # type: ignore[misc]
+
+    def _check_length(self) -> None:
+        if (
+            self.size > _MOST_HEADER
+        ):  # no HeaderError: behind the first member tarfile takes that for the end
+            raise tarfile.ReadError(f"a header has {self.size:,} bytes")
+
+
 def tar_members(stream: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
     """The members of a tar archive, with the content of files.
 
@@ -304,7 +328,7 @@ def tar_members(stream: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] |
         ValueError: It is damaged, or has too many.
     """
     try:
-        with tarfile.open(fileobj=stream, mode="r:") as archive:
+        with tarfile.open(fileobj=stream, mode="r:", tarinfo=BoundedHeader) as archive:
             for count, member in enumerate(archive):
                 if count > MOST_MEMBERS:
                     raise ValueError(f"it has more than {MOST_MEMBERS:,} members")
