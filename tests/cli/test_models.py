@@ -10,6 +10,8 @@ from sklearn.linear_model import LinearRegression
 
 from headrace.client import Client
 from headrace.models import infer_signature, save_model
+from headrace.models.hashing import folder_digest
+from headrace.models.produced import is_produced
 
 from .conftest import Headrace
 
@@ -63,6 +65,19 @@ def test_a_folder_is_logged_registered_shown_and_downloaded(
     assert "as recorded" in done.stdout
     assert (tmp_path / "got" / "MLmodel").exists()
     headrace("models", "download", "models:/lines/1", str(tmp_path / "got"), code=2)
+
+
+def test_a_strangers_model_does_not_become_ones_own_by_being_logged(
+    headrace: Headrace, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "theirs"))
+    save_model(LinearRegression().fit([[1.0]], [1.0]), tmp_path / "m", flavor="sklearn",
+        serialization_format="pickle", pip_requirements=[])  # fmt: skip
+    for state, place in (("theirs", "a"), ("mine", "b")):
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / state))
+        uri = headrace("models", "log", str(tmp_path / "m")).stdout.strip()
+        headrace("models", "download", uri, str(tmp_path / place))
+        assert is_produced(folder_digest(tmp_path / place).hash) is (state == "theirs")
 
 
 def test_an_alias_moves_with_history_and_back(headrace: Headrace, folder: Path) -> None:

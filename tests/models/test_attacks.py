@@ -18,7 +18,7 @@ from support.attacks import ATTACKS
 
 #: These ask for a word only: they do what a model of that format does, and may be somebody's own.
 _WORD = {
-    "code_to_import", "model_from_code", "module_of_the_models_choice", "native_code", "remote_code", "sevenzip",
+    "code_to_import", "code_that_is_an_archive_too", "bytecode_that_carries_numbers", "model_from_code", "module_of_the_models_choice", "native_code", "remote_code", "sevenzip",
     "keras_of_old", "keras_of_old_behind_other_bytes", "kernel_from_a_repository", "remote_code_in_a_long_file", "torch_program", "torch_module_to_import", "pickle_by_a_little_known_way",
 }  # fmt: skip
 

@@ -143,6 +143,37 @@ def test_a_random_forest_is_opened_when_it_is_pinned(tmp_path: Path) -> None:
     assert list(loaded.predict([[0.0]])) == [0]
 
 
+def test_what_pipelines_are_commonly_made_of_is_opened_on_another_machine_when_it_is_pinned(
+    tmp_path: Path,
+) -> None:
+    """None of these is this user's own here, and none needs a word: they compute, and run nothing."""
+    import skops.io
+    from sklearn.ensemble import VotingClassifier
+    from sklearn.feature_selection import SelectKBest, f_classif
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import RBF, Matern
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.pipeline import make_pipeline
+
+    x = np.array([[0.0, 1.0], [1.0, np.nan], [2.0, 1.0], [3.0, 0.0]])
+    y = [0, 1, 0, 1]
+    search = GridSearchCV(LogisticRegression(), {"C": [1.0]}, cv=2, scoring="accuracy")
+    vote = VotingClassifier([("search", search), ("plain", LogisticRegression())])
+    models = (
+        make_pipeline(SimpleImputer(), SelectKBest(f_classif, k=1), vote).fit(x, y),
+        GaussianProcessRegressor(RBF() + Matern()).fit(x[:, :1], y),
+    )
+    for count, model in enumerate(models):
+        folder = tmp_path / str(count)
+        sklearn_model(folder, "model.skops", skops.io.dumps(model))
+        permit = audit(folder, Policy(), digest=folder_digest(folder).hash)
+        loaded = skops.io.load(folder / "model.skops", trusted=sorted(permit.trusted))
+        data = x[:, : model.n_features_in_]
+        assert list(loaded.predict(data)) == list(model.predict(data))
+
+
 def test_tensors_in_an_exported_graph_need_no_word(tmp_path: Path) -> None:
     weights = zip_of({"archive/data.pkl": pickle.dumps(OrderedDict(), 2), "archive/version": "3\n"})
     folder = tmp_path / "model"

@@ -182,3 +182,28 @@ def test_what_old_releases_of_mlflow_wrote_is_opened_with_a_word(folder: Path) -
         data = np.arange(8, dtype=np.float64).reshape(4, 2)
     assert loaded.predict(data).tolist() == [0, 0, 1, 1]
     assert type(loaded.get_raw_model()).__name__ == "LogisticRegression"
+
+
+def test_what_mlmodel_says_in_another_shape_is_refused_by_its_key(folder: Path) -> None:
+    section = MLModel.read(folder).flavors["python_function"]
+    for conf, message in (
+        ({"config": [["a"]]}, r"python_function\.config' must be a mapping"),
+        ({"config": "text"}, r"python_function\.config' must be a mapping"),
+        ({"code": "x" * 5000}, "'code' names 'xxx.*too long"),
+    ):
+        change(folder, python_function={**section, **conf})
+        with pytest.raises(InvalidModel, match=message):
+            load_folder(folder, model_config={"a": 1})
+
+
+def test_code_needs_the_loaders_word_even_where_the_flavor_asks_for_none(
+    folder: Path, elsewhere: Callable[[], None]
+) -> None:
+    elsewhere()
+    section = MLModel.read(folder).flavors["python_function"]
+    (folder / "code").mkdir()
+    change(folder, python_function={**section, "code": "code"})
+    path = list(sys.path)
+    with pytest.raises(PolicyViolation, match="python"):
+        load_folder(folder, allow=["pickle"])
+    assert sys.path == path

@@ -43,6 +43,12 @@ def full() -> MLModel:
     )
 
 
+def test_numbers_that_take_for_ever_or_overflow_are_refused() -> None:
+    for number in ("1" + ":59" * 100_000, "1" + ":59" * 300 + ".0", "0x" + "f" * 5000):
+        with pytest.raises(InvalidModel, match="line 1"):
+            MLModel.from_yaml(f"model_size_bytes: {number}\nflavors: {{}}\n")
+
+
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     written = full()
     written.write(tmp_path)

@@ -101,6 +101,23 @@ def test_a_file_in_the_working_folder_can_only_forbid(
     assert "torchscript" in resolve(None).formats
 
 
+def test_a_file_that_came_with_a_clone_does_not_hide_the_one_above_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clone = tmp_path / "work" / "clone"
+    clone.mkdir(parents=True)
+    (tmp_path / "work" / "headrace-policy.toml").write_text(
+        'forbid = ["pickle"]\nstrict = "always"\n[signature]\nkeys = ["ours.pub"]'
+    )
+    (clone / "headrace-policy.toml").write_text('[signature]\nkeys = ["theirs.pub"]')
+    monkeypatch.chdir(clone)
+    policy = resolve(None)
+    assert policy.forbid == {"pickle"}
+    assert policy.strict == "always"
+    assert policy.signature is not None
+    assert policy.signature.keys == (str(tmp_path / "work" / "ours.pub"),)
+
+
 def test_pickles_are_switched_by_variables_and_mlflows_only_takes_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

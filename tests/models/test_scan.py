@@ -7,6 +7,8 @@ import io
 import json
 import pickle
 import tarfile
+import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.errors import NotFound
+from headrace.errors import InvalidModel, NotFound
 from headrace.models.inspection.findings import Verdict
 from headrace.models.inspection.inspector import Inspector
 from headrace.models.inspection.pickles import follow
 from headrace.models.scan import scan
+from headrace.models.unpack import unpack
 from support.attacks import ATTACKS, Payload, mlmodel, skops_call, skops_file, torch_export, zip_of
 
 
@@ -133,6 +136,47 @@ def test_a_pickle_that_imports_what_is_not_known_to_be_safe_is_never_called_safe
         inspector.look_at(name, io.BytesIO(file), len(file))
         worst = {finding.verdict for finding in inspector.findings}
         assert worst != {Verdict.SAFE} or not runs
+
+
+def test_zeros_are_not_read_as_millions_of_parts_of_onnx(tmp_path: Path) -> None:
+    started = time.monotonic()
+    (tmp_path / "array.bin").write_bytes(bytes(64 << 20))
+    assert scan(tmp_path).verdict is Verdict.SAFE
+    assert time.monotonic() - started < 10
+
+
+def test_a_header_of_a_tar_archive_that_is_made_to_keep_a_scan_busy_is_refused(
+    tmp_path: Path,
+) -> None:
+    """tarfile searches it in the square of its length, and would read any length into memory."""
+    started = time.monotonic()
+    for kind in (tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME):
+        with tarfile.open(tmp_path / f"{kind!r}.tar", "w") as archive:
+            archive.addfile(tarfile.TarInfo("first"))
+            header = tarfile.TarInfo("header")
+            header.type, header.size = kind, 1 << 20
+            archive.addfile(header, io.BytesIO(b"1" * header.size))
+            archive.addfile(tarfile.TarInfo("second"))
+        report = scan(tmp_path / f"{kind!r}.tar")
+        assert report.verdict is Verdict.DANGEROUS
+        assert "a header has 1,048,576 bytes" in report.text()
+        with pytest.raises(InvalidModel, match="a header has 1,048,576 bytes"):
+            unpack(tmp_path / f"{kind!r}.tar", tmp_path / "unpacked")
+    assert time.monotonic() - started < 10
+
+
+def test_an_archive_with_very_many_names_twice_is_refused_soon(tmp_path: Path) -> None:
+    started = time.monotonic()
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name in range(5_000):
+            archive.writestr(zipfile.ZipInfo(f"{name:05}"), b"")
+    doubled = content.getvalue().replace(b"04999", b"00000")
+    (tmp_path / "names.zip").write_bytes(doubled)
+    report = scan(tmp_path)
+    assert report.verdict is Verdict.DANGEROUS
+    assert "'00000' is in it twice" in report.text()
+    assert time.monotonic() - started < 10
 
 
 def _runs(content: bytes) -> bool:

@@ -153,14 +153,14 @@ def log(
     store_uri: str | None,
 ) -> None:
     """Log a model's folder that was saved before, and print its URI."""
-    from headrace.models.logging import copied, log_model
+    from headrace.models.logging import Copied, log_model
 
     with opened_client(store_uri, create=True) as client:
         if run_id:
             experiment_id = client.get_run(run_id).info.experiment_id
         info = log_model(
             client,
-            copied(folder),
+            Copied(folder),
             name,
             experiment_id=experiment_id,
             run_id=run_id,

@@ -28,6 +28,7 @@ from headrace.models.find import PYTHON_FUNCTION, flavor_named, flavor_names, se
 from headrace.models.flavor import Flavor, Predict
 from headrace.models.flavors.pyfunc import PythonFunction
 from headrace.models.mlmodel import MLModel
+from headrace.models.opening import require
 from headrace.models.paths import inside
 from headrace.models.policy import Policy, resolve
 from headrace.models.private import private
@@ -177,10 +178,13 @@ def load_folder(
         place = stack.enter_context(private(Path(folder)))
         mlmodel = MLModel.read(place)
         opener = _flavor_of(mlmodel, as_, flavor)
-        conf = _configured(section_of(mlmodel, opener.name), model_config)
+        conf = _configured(_section(mlmodel, opener.name), model_config)
         code = _code_of(place, conf)
         permit = audit(place, rules, digest=digest)
+        # What the audit has seen in the files, and what the flavor is going to open: both have to be allowed.
+        require(permit, opener.formats(place, conf), place)
         if code is not None:
+            require(permit, {"python"}, code)
             _import_from(code)
         raw = opener.load(place, conf, permit)
         if place != Path(folder).resolve():
@@ -223,6 +227,16 @@ def _unknown(own: list[str], function: Mapping[str, Any] | None) -> InvalidModel
         f" (pip install mlflow, and the model's requirements.txt), as would a distribution with an entry point"
         f" '{own[0]}' of the group headrace.flavors"
     )
+
+
+def _section(mlmodel: MLModel, name: str) -> dict[str, Any]:
+    conf = section_of(mlmodel, name)
+    config = conf.get("config")
+    if config is not None and not isinstance(config, dict):
+        raise InvalidModel(
+            f"MLmodel: 'flavors.{PYTHON_FUNCTION}.config' must be a mapping, got {type(config).__name__}"
+        )
+    return conf
 
 
 def _configured(conf: dict[str, Any], given: Mapping[str, Any] | None) -> dict[str, Any]:

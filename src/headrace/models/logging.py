@@ -195,17 +195,24 @@ def register(
     )
 
 
-def copied(source: Path) -> Callable[[Path], MLModel]:
-    """For `log_model`: a folder that was saved before. Files are linked where they can be, else copied."""
+class Copied:
+    """For `log_model`: a folder that was saved before. Files are linked where they can be, else copied.
 
-    def make(folder: Path) -> MLModel:
-        model = MLModel.read(source)
-        shutil.copytree(source, folder, symlinks=True, copy_function=_link)
+    Attributes:
+        own: Whether this user saved it on this machine. A stranger's does not become his own by being logged.
+    """
+
+    def __init__(self, source: Path) -> None:
+        self.own = False
+        self._source = source
+
+    def __call__(self, folder: Path) -> MLModel:
+        model = MLModel.read(self._source)
+        shutil.copytree(self._source, folder, symlinks=True, copy_function=_link)
+        self.own = produced.is_produced(folder_digest(folder).hash)
         # Or writing the new MLmodel would write into the one that it was linked to.
         (folder / FILE_NAME).unlink()
         return model
-
-    return make
 
 
 def _written(
@@ -218,7 +225,8 @@ def _written(
     model.artifact_path = logged.artifact_location
     model.write(folder)
     digest = folder_digest(folder).hash
-    produced.remember(digest)
+    if not isinstance(make, Copied) or make.own:
+        produced.remember(digest)
     return model, digest
 
 

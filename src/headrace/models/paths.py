@@ -27,10 +27,19 @@ def inside(folder: Path, name: Any, *, key: str, must_exist: bool = True) -> Pat
     if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
         raise InvalidModel(f"MLmodel: '{key}' names {name!r}, which is outside the model's folder")
     target = folder.joinpath(*path.parts)
-    if not target.resolve().is_relative_to(folder.resolve()):
+    try:
+        leads_out = not target.resolve().is_relative_to(folder.resolve())
+        is_there = target.exists()
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+    ) as error:  # too long a name, links in a circle, no UTF-8
+        raise InvalidModel(f"MLmodel: '{key}' names {name[:200]!r}: {error}") from None
+    if leads_out:
         raise InvalidModel(
             f"MLmodel: '{key}' names {name!r}, a link that leads out of the model's folder"
         )
-    if must_exist and not target.exists():
+    if must_exist and not is_there:
         raise InvalidModel(f"MLmodel: '{key}' names {name!r}, which is not in the folder {folder}")
     return target

@@ -8,8 +8,8 @@ Nothing in a model's folder is a source of policy. It comes, the most specific f
    (``~/.config/headrace/policy.toml``);
 4. the strict default.
 
-Two sources can only forbid, whatever the others allow: the nearest ``headrace-policy.toml`` in the working
-folder or above it, for it may have come with a stranger's archive or clone; and
+Two sources can only forbid, whatever the others allow: each ``headrace-policy.toml`` in the working folder and
+above it, for one may have come with a stranger's archive or clone, and must not hide another; and
 ``MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false`` (or ``HEADRACE_ALLOW_PICKLE=0``).
 """
 
@@ -125,7 +125,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             forbid |= PICKLES
         if more or forbid:
             policy = msgspec.structs.replace(policy, formats=policy.formats | more, forbid=forbid)
-        return _restricted(policy)
+        for file in _above():
+            policy = _restricted(policy, file)
+        return policy
 
     def trusting(self, trusted: frozenset[str]) -> Policy:
         """The same policy with other types that are trusted."""
@@ -178,11 +180,8 @@ def _from_file() -> Policy:
     return Policy.read(file) if file.exists() else Policy()
 
 
-def _restricted(policy: Policy) -> Policy:
-    """A policy under the file of the working folder, which only takes away."""
-    file = _nearest()
-    if file is None:
-        return policy
+def _restricted(policy: Policy, file: Path) -> Policy:
+    """A policy under a file of the working folder or one above, which only takes away."""
     theirs = _parse(file, anybody=True)
     wanted = _build(theirs, file)
     if theirs.allow or theirs.trusted:
@@ -203,20 +202,22 @@ def _restricted(policy: Policy) -> Policy:
     )
 
 
-def _nearest() -> Path | None:
+def _above() -> list[Path]:
+    """The files of the working folder and those above it, the outermost first: whose signature it demands counts."""
     try:
         folder = Path.cwd()
     except OSError:  # it was removed
-        return None
-    for place in (folder, *folder.parents):
+        return []
+    found = []
+    for place in (*reversed(folder.parents), folder):
         file = place / _NAME
         try:
             owner = file.stat().st_uid
         except OSError:
             continue
-        # Somebody else's in /tmp says nothing.
-        return file if owner in (os.getuid(), 0) else None
-    return None
+        if owner in (os.getuid(), 0):  # somebody else's in /tmp says nothing
+            found.append(file)
+    return found
 
 
 def _parse(file: Path, *, anybody: bool) -> _File:

@@ -117,7 +117,8 @@ def scan(path: str | Path) -> Report:
             before = len(inspector.findings)
             inspector.look_at(entry.path, stream, entry.size)
             found = inspector.findings[before:]
-        if any(
+        # picklescan unpacks into memory, so it is not given what has been found to be a bomb, or damaged.
+        if not any(finding.never for finding in found) and any(
             finding.imports or finding.format in ("pickle", "torch-pickle") for finding in found
         ):
             found += _second_opinion(folder / entry.path, entry)

@@ -148,8 +148,10 @@ class _Builder:
                 )
             raise Unreadable(_tag(event))
         try:
+            if tag in _NUMBERS and len(event.value) > _MOST_DIGITS:
+                raise ValueError
             return build(self._constructor, ScalarNode(tag, event.value))
-        except (ValueError, KeyError, AttributeError, yaml.YAMLError):
+        except (ValueError, KeyError, AttributeError, OverflowError, yaml.YAMLError):
             shown = event.value if len(event.value) <= 40 else f"{event.value[:37]}..."
             raise Unreadable(
                 f"line {_line(event)}: {shown!r} is no {tag.removeprefix(_PREFIX)}"
@@ -165,6 +167,9 @@ _SCALARS: dict[str, Any] = {
     f"{_PREFIX}timestamp": SafeConstructor.construct_yaml_timestamp,
     f"{_PREFIX}binary": SafeConstructor.construct_yaml_binary,
 }
+#: Reading a long number takes the square of its length, in base 60 (``1:59:59``) at least.
+_NUMBERS = (f"{_PREFIX}int", f"{_PREFIX}float")
+_MOST_DIGITS = 1000
 
 
 def _line(event: Any) -> int:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from headrace.errors import InvalidModel, InvalidParameter, NotFound, PolicyViolation
-from headrace.models.inspection.archives import ZIP
+from headrace.models.inspection.archives import ZIP, BoundedHeader
 from headrace.models.inspection.numeric import leads_out
 from headrace.models.structure import MOST_DEPTH, MOST_ENTRIES, files_of, open_plain
 
@@ -125,7 +125,7 @@ def _zip_members(archive: Path) -> Iterator[_Member]:
 
 def _tar_members(archive: Path) -> Iterator[_Member]:
     # As a stream: no member is read that stands before it has been looked at.
-    with tarfile.open(archive, "r|*") as file:
+    with tarfile.open(archive, "r|*", tarinfo=BoundedHeader) as file:
         for member in file:
             if member.isdir():
                 yield _Member(member.name, None, 0, None)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
+import marshal
 import os
 import pickle
 import tarfile
@@ -90,6 +92,41 @@ def sevenzip(folder: Path, marker: Path) -> None:
 def code_to_import(folder: Path, marker: Path) -> None:
     mlmodel(folder, python_function={"loader_module": "mlflow.sklearn", "code": "code"})
     in_new(folder, "code/sklearn/__init__.py").write_text(f"import os\nos.mkdir({str(marker)!r})\n")
+
+
+@attack
+def code_that_is_an_archive_too(folder: Path, marker: Path) -> None:
+    """A script and an MLmodel, each a tar archive as well: the first line is a comment, and a header of tar."""
+    mlmodel(folder, xgboost={"data": "model.json", "code": "code"})
+    (folder / "model.json").write_text('{"learner": {}}')
+    script = in_new(folder, "code/xgboost.py")
+    script.write_text(f"import os\nos.mkdir({str(marker)!r})\n")
+    for file in (folder / "MLmodel", script):
+        text = file.read_bytes()
+        text += b"\n" * (-len(text) % 512)
+        file.write_bytes(_commented_header(len(text)) + text)
+
+
+def _commented_header(size: int) -> bytes:
+    numbers = b"0000644 0000000 0000000 " + f"{size:011o} ".encode() + b"00000000000 "
+    before = b"#".ljust(100, b"x") + numbers
+    after = b"0" + b"x" * 100 + b"ustar   " + b"x" * 64 + b"0000000 " * 2 + b" " * 166 + b"\n"
+    return before + f"{sum(before + after) + 8 * 32:06o}  ".encode() + after
+
+
+@attack
+def bytecode_that_carries_numbers(folder: Path, marker: Path) -> None:
+    """What is appended to bytecode is not read with it, and HDF5 may begin at byte 4096."""
+    import h5py
+
+    mlmodel(folder, xgboost={"data": "model.json"})
+    (folder / "model.json").write_text('{"learner": {}}')
+    code = compile(f"import os; os.mkdir({str(marker)!r})", "xgboost", "exec")
+    content = importlib.util.MAGIC_NUMBER + bytes(12) + marshal.dumps(code)
+    numbers = io.BytesIO()
+    with h5py.File(numbers, "w") as file:
+        file["x"] = [1.0]
+    in_new(folder, "xgboost.pyc").write_bytes(content.ljust(4096, b"\0") + numbers.getvalue())
 
 
 @attack

@@ -242,6 +242,8 @@ def _check_session(conf: Mapping[str, Any]) -> None:
 def _providers(conf: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """Providers with their options. A lone name, and none at all, are read as MLflow reads them."""
     listed = conf.get("providers") or _PROVIDERS
+    if not isinstance(listed, (str, list, tuple)):
+        raise InvalidModel(f"providers is {listed!r}, which is no list of providers.")
     found: list[tuple[str, dict[str, Any]]] = []
     for each in [listed] if isinstance(listed, str) else listed:
         match each:

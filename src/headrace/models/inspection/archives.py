@@ -16,6 +16,7 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import IO, Any, BinaryIO, cast
 
@@ -46,6 +47,8 @@ MOST_MEMBERS = 100_000
 _FREE = 64 << 20
 _MOST_RATIO = 200
 _IN_MEMORY = 8 << 20
+#: Bytes of a header in a tar archive that is more than a block.
+_MOST_HEADER = 8 << 10
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 
 
@@ -96,6 +99,8 @@ def _is_zlib(head: bytes) -> bool:
 def _is_lzma(head: bytes) -> bool:
     """Whether bytes are a header of LZMA of before xz, as liblzma tells: it has no mark of its own."""
     if len(head) < 13 or head[0] >= 225:
+        return False
+    if not any(head):  # numbers: to liblzma, an empty stream every few bytes, without end
         return False
     window, size = int.from_bytes(head[1:5], "little"), head[5:13]
     return window.bit_count() <= 2 and (
@@ -184,13 +189,9 @@ def zip_problems(archive: zipfile.ZipFile, size: int) -> list[str]:
     names = [member.filename for member in members]
     if len(members) > MOST_MEMBERS:
         problems.append(f"it has {len(members):,} members")
-    doubled = (
-        sorted({name for name in names if names.count(name) > 1})
-        if len(set(names)) < len(names)
-        else []
-    )
-    if doubled:
-        problems.append(f"'{doubled[0]}' is in it twice")
+    doubled = next((name for name, count in Counter(names).items() if count > 1), None)
+    if doubled is not None:
+        problems.append(f"'{doubled}' is in it twice")
     total = sum(member.file_size for member in members)
     if total > _FREE and total > _MOST_RATIO * max(size, 1):
         problems.append(f"{total:,} bytes come out of {size:,}")
@@ -298,6 +299,28 @@ class _Window(io.RawIOBase):
         return len(part)
 
 
+class BoundedHeader(tarfile.TarInfo):
+    """A member of a tar archive whose additional headers (long names, pax) are short.
+
+    tarfile reads them into memory whatever their size, and until Python 3.13 searches them in the square of it
+    (CVE-2024-6232).
+    """
+
+    def _proc_pax(self, archive: tarfile.TarFile) -> Any:
+        self._check_length()
+        return super()._proc_pax(archive)  # type: ignore[misc]
+
+    def _proc_gnulong(self, archive: tarfile.TarFile) -> Any:
+        self._check_length()
+        return super()._proc_gnulong(archive)  # type: ignore[misc]
+
+    def _check_length(self) -> None:
+        if (
+            self.size > _MOST_HEADER
+        ):  # no HeaderError: behind the first member tarfile takes that for the end
+            raise tarfile.ReadError(f"a header has {self.size:,} bytes")
+
+
 def tar_members(stream: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
     """The members of a tar archive, with the content of files.
 
@@ -305,7 +328,7 @@ def tar_members(stream: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] |
         ValueError: It is damaged, or has too many.
     """
     try:
-        with tarfile.open(fileobj=stream, mode="r:") as archive:
+        with tarfile.open(fileobj=stream, mode="r:", tarinfo=BoundedHeader) as archive:
             for count, member in enumerate(archive):
                 if count > MOST_MEMBERS:
                     raise ValueError(f"it has more than {MOST_MEMBERS:,} members")

@@ -38,14 +38,17 @@ class Documents:
     def __init__(self, findings: list[Finding]) -> None:
         self._findings = findings
 
-    def look_at(self, path: str, stream: BinaryIO, head: bytes, size: int) -> bool:
-        """Look at a file that is nothing but text or numbers. Whether it is one that is known."""
-        name = path.rsplit("/", 1)[-1].rsplit("!", 1)[-1]
-        if name == "MLmodel":
+    def by_name(self, path: str, stream: BinaryIO, head: bytes, size: int) -> bool:
+        """Look at a file that is opened for its name, whatever its bytes are. Whether it is one.
+
+        Some systems take letters of either case for the same.
+        """
+        name = path.rsplit("/", 1)[-1].rsplit("!", 1)[-1].lower()
+        if name == "mlmodel":
             self._mlmodel(path, stream.read(strict_yaml.MAX_BYTES + 1))
         elif name in ("conda.yaml", "python_env.yaml"):
             self._environment(path, stream.read(strict_yaml.MAX_BYTES + 1))
-        elif texts.is_requirements(path):
+        elif texts.is_requirements(path.lower()):
             self._notes(path, texts.requirement_problems(_text(stream.read(_MOST))))
         elif name in _MODULE_FILES:
             module = _text(stream.read(1000)).strip()
@@ -53,7 +56,15 @@ class Documents:
                 self._add(path, "python", f"has MLflow import the module {module[:200]}")
         elif name == "saved_model.pb":
             self._add(path, "opaque", "is a program of TensorFlow")
-        elif head.lstrip()[:1] == b"{":
+        elif name.endswith(".json"):
+            self._json(path, stream, head, size)
+        else:
+            return False
+        return True
+
+    def by_content(self, path: str, stream: BinaryIO, head: bytes, size: int) -> bool:
+        """Look at a file that is nothing but text or numbers. Whether it is one that is known."""
+        if head.lstrip()[:1] == b"{":
             self._json(path, stream, head, size)
         elif head.startswith((b"tree\nversion=", b"tree\r\nversion=")):
             self._add(path, "lightgbm")

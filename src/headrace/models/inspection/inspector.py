@@ -90,11 +90,21 @@ class Inspector:
             self._look(path, stream, size, depth)
         except archives.Bomb as error:
             self._never(path, f"is a decompression bomb: {error}")
+        except Exception as error:  # noqa: BLE001 - what cannot be looked at must not pass, whatever it made the libraries raise
+            self._never(path, f"cannot be looked at: {type(error).__name__}: {str(error)[:200]}")
         if len(self.findings) == before:
             self.findings.append(Finding(path=path))
 
     def _look(self, path: str, stream: BinaryIO, size: int, depth: int) -> None:
         head = stream.read(_HEAD)
+        stream.seek(0)
+        # First by its name, for that is how Python and the loaders go. Whatever else it is comes beside: a script or an
+        # MLmodel can be a tar archive too, and a native library can carry HDF5.
+        code = texts.is_code(path, head)
+        if code:
+            self._add(path, "python", "is code that can be imported")
+        documents = Documents(self.findings)
+        known = documents.by_name(path, stream, head, size)
         stream.seek(0)
         if archives.is_zip(stream, head):
             self._zip(path, stream, size, depth)
@@ -118,15 +128,17 @@ class Inspector:
             self._hdf5(path, stream)
         elif archives.is_tar(head):
             self._tar(path, stream, depth)
-        elif archives.is_compressed(head) and self._compressed(path, stream, head, size, depth):
+        elif (
+            (archives.is_compressed(head) and self._compressed(path, stream, head, size, depth))
+            or code
+            or known
+        ):
             return
-        elif texts.is_code(path, head):
-            self._add(path, "python", "is code that can be imported")
         elif numeric.is_safetensors(head, size):
             self._safetensors(path, stream, size)
         elif path.lower().endswith(".onnx") or numeric.looks_like_onnx(head):
             self._onnx(path, stream, size)
-        elif not Documents(self.findings).look_at(path, stream, head, size) and b"\0" in head:
+        elif not documents.by_content(path, stream, head, size) and b"\0" in head:
             # Whatever its name: a model of ONNX in another order than it is written in.
             stream.seek(0)
             self._onnx(path, stream, size)

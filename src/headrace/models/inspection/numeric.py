@@ -136,41 +136,49 @@ _MOST_FIELDS = 5_000_000
 
 def _onnx_locations(stream: BinaryIO, size: int) -> Iterator[str]:
     todo = [("model", 0, size)]
-    count = 0
+    count = [0]
     while todo:
         kind, start, end = todo.pop()
         if kind == "entry":
-            yield from _entry(stream, start, end)
+            yield from _entry(stream, start, end, count)
             continue
-        for field, first, last in _fields(stream, start, end):
-            count += 1
-            if count > _MOST_FIELDS or len(todo) > _MOST_FIELDS:
-                raise Wrong("it has more parts than can be looked at")
+        for field, first, last in _fields(stream, start, end, count):
             below = _ONNX_PATHS[kind].get(field)
             if below is not None:
                 todo.append((below, first, last))
 
 
-def _entry(stream: BinaryIO, start: int, end: int) -> Iterator[str]:
+def _entry(stream: BinaryIO, start: int, end: int, count: list[int]) -> Iterator[str]:
     """The value of an entry of external data, if it is a location."""
     if end - start > 1 << 16:
         raise Wrong("it takes numbers from a place whose name is too long")
     values = {}
-    for field, first, last in _fields(stream, start, end):
+    for field, first, last in _fields(stream, start, end, count):
         stream.seek(first)
         values[field] = stream.read(last - first)
     if values.get(1) == b"location":
         yield values.get(2, b"").decode("utf-8", "replace")
 
 
-def _fields(stream: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """The fields of a protobuf message that have a length: number, first byte, byte behind the last."""
+def _fields(
+    stream: BinaryIO, start: int, end: int, count: list[int]
+) -> Iterator[tuple[int, int, int]]:
+    """The fields of a protobuf message that have a length: number, first byte, byte behind the last.
+
+    Args:
+        count: Fields of the whole file that were seen, of whatever kind; counted on.
+    """
     at = start
     while at < end:
+        count[0] += 1
+        if count[0] > _MOST_FIELDS:
+            raise Wrong("it has more parts than can be looked at")
         stream.seek(at)
         head = stream.read(20)
         key, used = _varint(head, 0)
         kind = key & 7
+        if not key >> 3:  # zeros, such as arrays are full of, would be fields for ever
+            raise Wrong("it is no protobuf")
         if kind == 0:
             _, used = _varint(head, used)
             at += used

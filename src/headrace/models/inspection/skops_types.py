@@ -25,19 +25,54 @@ LIGHTGBM = frozenset(
         "lightgbm.sklearn.LGBMRanker",
     )
 )
-#: Plain Python objects of scikit-learn that skops does not know, and that hold numbers only; and LightGBM's.
+#: Plain Python objects of scikit-learn that skops does not know, and that hold numbers and estimators only; functions that
+#: compute, and do nothing else, whatever they are given; and LightGBM's.
 HARMLESS = LIGHTGBM | frozenset(
     (
+        "sklearn.utils._bunch.Bunch",
+        "sklearn.compose._column_transformer.make_column_selector",
+        "sklearn.metrics._scorer._PassthroughScorer",
+        "sklearn.metrics._scorer._Scorer",
+        "sklearn.multiclass._ConstantPredictor",
+        "sklearn.cluster._bisect_k_means._BisectingTree",
+        "sklearn.gaussian_process._gpc._BinaryGaussianProcessClassifierLaplace",
+        "sklearn._loss.loss.HalfTweedieLoss",
+        "sklearn._loss.loss.HalfTweedieLossIdentity",
+        "sklearn.feature_selection._mutual_info.mutual_info_classif",
+        "sklearn.feature_selection._mutual_info.mutual_info_regression",
+        *(
+            f"sklearn.feature_selection._univariate_selection.{name}"
+            for name in ("chi2", "f_classif", "f_regression", "r_regression")
+        ),
+        *(
+            f"sklearn.model_selection._split.{name}"
+            for name in ("GroupKFold", "KFold", "ShuffleSplit", "StratifiedGroupKFold", "StratifiedKFold",
+                         "StratifiedShuffleSplit", "TimeSeriesSplit")
+        ),
+        *(
+            f"sklearn.gaussian_process.kernels.{name}"
+            for name in ("CompoundKernel", "ConstantKernel", "DotProduct", "Exponentiation", "ExpSineSquared", "Matern",
+                         "Product", "RBF", "RationalQuadratic", "Sum", "WhiteKernel")
+        ),
+        *(
+            f"sklearn.metrics._{name}"
+            for name in ("classification.accuracy_score", "classification.balanced_accuracy_score",
+                         "classification.f1_score", "classification.log_loss", "classification.precision_score",
+                         "classification.recall_score", "ranking.average_precision_score", "ranking.roc_auc_score",
+                         "regression.mean_absolute_error", "regression.mean_squared_error", "regression.r2_score",
+                         "regression.root_mean_squared_error")
+        ),
         "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
         "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
         "sklearn.calibration._CalibratedClassifier",
         "sklearn.calibration._SigmoidCalibration",
     )
 )  # fmt: skip
-#: Compiled types of scikit-learn that run no code of the file's, but believe the numbers in it: a file that was made to
+#: Compiled types of scikit-learn and numpy that run no code of the file's, but believe the numbers in it: a file that was made to
 #: harm can crash the process when the model predicts.
 CRASHING = frozenset(
     (
+        "numpy.dtype",  # its flags say which bytes are pointers
         "sklearn.tree._tree.Tree",
         "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
         *(
