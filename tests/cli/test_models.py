@@ -54,7 +54,7 @@ def test_a_folder_is_logged_registered_shown_and_downloaded(
         "trainer",
         "rmse",
         "0.25",
-        "tensor",
+        "Tensor",
         "scikit-learn",
     ):
         assert text in card

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headrace.errors import InvalidModel, NotFound
@@ -121,6 +121,7 @@ def pickles(draw: st.DrawFn) -> bytes:
     return head + before + draw(st.sampled_from(ways)) + after + end
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # a busy machine
 @given(pickles())
 def test_a_pickle_that_imports_what_is_not_known_to_be_safe_is_never_called_safe(
     content: bytes,
