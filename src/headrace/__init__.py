@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from headrace import client as client
     from headrace import entities as entities
     from headrace import errors as errors
+    from headrace import exceptions as exceptions
     from headrace import keras as keras
     from headrace import lightgbm as lightgbm
     from headrace import models as models
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from headrace import sklearn as sklearn
     from headrace import tracking as tracking
     from headrace import transformers as transformers
+    from headrace import types as types
     from headrace import xgboost as xgboost
     from headrace.errors import HeadraceError as HeadraceError
     from headrace.models.evaluation import Evaluation as Evaluation
@@ -56,6 +58,7 @@ _ELSEWHERE: dict[str, tuple[str, str | None]] = {
     "entities": ("headrace.entities", None),
     "errors": ("headrace.errors", None),
     "evaluate": ("headrace.tracking.evaluating", "evaluate"),
+    "exceptions": ("headrace.exceptions", None),
     "keras": ("headrace.keras", None),
     "lightgbm": ("headrace.lightgbm", None),
     "load_model": ("headrace.tracking.models", "load_model"),
@@ -68,6 +71,7 @@ _ELSEWHERE: dict[str, tuple[str, str | None]] = {
     "sklearn": ("headrace.sklearn", None),
     "tracking": ("headrace.tracking", None),
     "transformers": ("headrace.transformers", None),
+    "types": ("headrace.types", None),
     "xgboost": ("headrace.xgboost", None),
 }
 
@@ -93,7 +97,7 @@ if not TYPE_CHECKING:  # so that type checkers see the names above and no others
                 None if name.startswith("_") else importlib.import_module("headrace.tracking")
             )
             if name not in getattr(tracking, "__all__", ()):
-                raise AttributeError(f"module 'headrace' has no attribute '{name}'")
+                raise importlib.import_module("headrace.absent").missing("headrace", name)
             value = getattr(tracking, name)
         globals()[name] = value
         return value

@@ -1,7 +1,8 @@
 """Models as Python functions, under MLflow's names: thin over `headrace.models`."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from headrace.models.flavors.pyfunc import PythonModelContext
 from headrace.models.loading import PyFuncModel
 from headrace.models.logging import ModelInfo
 from headrace.models.mlmodel import MLModel
@@ -11,6 +12,7 @@ from headrace.tracking.models import Face
 __all__ = [
     "PyFuncModel",
     "PythonModel",
+    "PythonModelContext",
     "load_model",
     "log_model",
     "save_model",
@@ -18,6 +20,8 @@ __all__ = [
 
 _FACE = Face("python_function", "python_model", pyfunc=True)
 load_model = _FACE.load_model
+if not TYPE_CHECKING:
+    __getattr__ = _FACE.absent
 
 
 def save_model(path: str, python_model: Any = None, **saving: Any) -> MLModel:

@@ -95,7 +95,9 @@ def test_an_alias_moves_with_history_and_back(headrace: Headrace, folder: Path) 
     ]
     assert "champion" in headrace("models", "history", "lines").stdout
     headrace("models", "alias", "lines", "champion", "--delete")
-    headrace("models", "alias", "lines", "champion", code=2)  # MLflow's own code for it
+    gone = headrace("models", "alias", "lines", "champion", code=3)
+    assert "has no alias 'champion'" in gone.stderr
+    headrace("models", "show", "models:/lines@champion", code=3)
     headrace("models", "alias", "lines", "champion", "1", "--back", code=2)
 
 
@@ -103,7 +105,8 @@ def test_a_guard_is_set_shown_obeyed_and_removed(
     headrace: Headrace, client: Client, folder: Path
 ) -> None:
     headrace("models", "log", str(folder), "--register", "lines")
-    headrace("models", "guard", "lines", "champion", "--check", "rmse")
+    said = headrace("models", "guard", "lines", "champion", "--check", "rmse").stdout
+    assert said == "lines@champion moves to a version when the check rmse is passed.\n"
     refused = headrace("models", "alias", "lines", "champion", "1", code=5)
     assert "rmse" in refused.stderr
     assert "rmse" in headrace("models", "guard", "lines").stdout
@@ -153,3 +156,23 @@ def test_mistakes_end_with_the_right_code(headrace: Headrace, folder: Path, tmp_
     (tmp_path / "empty").mkdir()
     refused = headrace("models", "log", str(tmp_path / "empty"), code=2)
     assert "MLmodel" in refused.stderr
+
+
+def test_programs_read_json(headrace: Headrace, folder: Path, tmp_path: Path) -> None:
+    headrace("models", "log", str(folder), "--register", "lines")
+    headrace("models", "guard", "lines", "champion", "--check", "rmse", "--approvals", "2")
+    waits = headrace.json("models", "approve", "lines", "champion", "1")
+    assert (waits["moved"], waits["checks"]) == (False, ["rmse"])
+    headrace("models", "alias", "lines", "other", "1")
+    assert headrace.json("models", "alias", "lines", "other")["version"] == "1"
+    got = headrace.json("models", "download", "models:/lines@other", str(tmp_path / "got"))
+    assert got["digest"] == got["recorded_digest"]
+    assert headrace.json("models", "scan", "models:/lines/1")["path"] == "models:/lines/1"
+
+
+def test_a_name_without_an_address_is_no_model(headrace: Headrace, folder: Path, tmp_path: Path) -> None:  # fmt: skip
+    headrace("models", "log", str(folder), "--register", "lines")
+    assert "models:/lines/latest" in headrace("models", "show", "lines", code=3).stderr
+    headrace("models", "diff", str(folder), str(tmp_path / "nothing"), code=3)
+    (tmp_path / "file").write_text("")
+    headrace("models", "download", "models:/lines/1", str(tmp_path / "file"), code=2)

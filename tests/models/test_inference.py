@@ -189,3 +189,10 @@ def test_a_hint_without_a_type_is_refused(hint: Any) -> None:
 def test_an_object_of_pydantic_is_refused_with_what_to_do() -> None:
     with pytest.raises(InvalidParameter, match=r"list\[Place\]"):
         infer_signature(Place(lat=1.0))
+
+
+def test_a_long_long_is_a_long() -> None:
+    """ONNX's maps hold it: a type of its own for numpy, with the width of int64."""
+    found = infer_signature([{"label": np.longlong(1)}]).inputs
+    assert found is not None
+    assert found.to_dict()[0]["type"] == "long"

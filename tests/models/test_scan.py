@@ -6,6 +6,8 @@ import contextlib
 import io
 import json
 import pickle
+import subprocess
+import sys
 import tarfile
 import time
 import zipfile
@@ -251,3 +253,25 @@ def test_a_value_as_long_as_the_file_is_not_read_into_memory() -> None:
     stream: Any = Zeros()
     assert follow(stream).imports == ("os.system",)
     assert stream.read_bytes < 16 << 20
+
+
+def test_a_forest_is_not_called_safe_where_skops_is_not_installed(tmp_path: Path) -> None:
+    """A machine that only looks at models need not have what opens them."""
+    from sklearn.tree import DecisionTreeClassifier
+
+    from headrace.models import save_model
+
+    tree = DecisionTreeClassifier().fit([[0.0], [1.0]], [0, 1])
+    save_model(tree, tmp_path / "m", pip_requirements=["scikit-learn"])
+    code = (
+        "import sys; sys.modules['skops'] = sys.modules['skops.io'] = None\n"
+        "from headrace.models.scan import scan; print(scan(sys.argv[1]).types)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "m")],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert "sklearn.tree._tree.Tree" in done.stdout

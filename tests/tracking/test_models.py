@@ -17,6 +17,7 @@ import headrace.sklearn
 from headrace.errors import (
     GuardRefused,
     InvalidParameter,
+    NotFound,
     PolicyViolation,
     Unavailable,
 )
@@ -81,7 +82,7 @@ def test_a_registered_model_is_found_by_each_of_its_names(
     client.transition_model_version_stage("iris", "1", "Production")
     for uri in ("models:/iris/1", "models:/iris@champion", "models:/iris/Production", "models:/iris/latest"):  # fmt: skip
         assert headrace.pyfunc.load_model(uri).predict(X).tolist() == [0, 0, 1, 1]
-    with pytest.raises(InvalidParameter, match="challenger"):
+    with pytest.raises(NotFound, match="challenger"):
         load_model("models:/iris@challenger")
 
 

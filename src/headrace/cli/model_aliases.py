@@ -6,7 +6,7 @@ import click
 
 from headrace.cli.model_store import client_option, opened_client
 from headrace.cli.output import json_option, moment, print_json, print_table
-from headrace.errors import InvalidParameter
+from headrace.errors import InvalidParameter, NotFound
 
 
 @click.command()
@@ -15,32 +15,62 @@ from headrace.errors import InvalidParameter
 @click.argument("version", required=False)
 @click.option("--back", is_flag=True, help="Let it point to where it did before its last move.")
 @click.option("--delete", is_flag=True, help="Remove it.")
+@json_option
 @client_option
-def alias(name: str, alias: str, version: str | None, back: bool, delete: bool, store_uri: str | None) -> None:  # fmt: skip
+def alias(
+    name: str,
+    alias: str,
+    version: str | None,
+    back: bool,
+    delete: bool,
+    as_json: bool,
+    store_uri: str | None,
+) -> None:
     """Let ALIAS of the registered model NAME point to VERSION; without one, print where it points."""
     if sum((version is not None, back, delete)) > 1:
         raise InvalidParameter("Give a version, or --back, or --delete.")
     with opened_client(store_uri) as client:
         if back:
             move = client.restore_alias(name, alias)
+            if as_json:
+                print_json(move)
+                return
             click.echo(f"{name}@{alias}: {move.before or 'nothing'} -> {move.after or 'nothing'}")
         elif delete:
             client.delete_registered_model_alias(name, alias)
         elif version is not None:
             client.set_registered_model_alias(name, alias, version)
         else:
-            click.echo(client.get_model_version_by_alias(name, alias).version)
+            found = client.get_registered_model(name).aliases
+            if alias not in found:
+                others = f"; it has {', '.join(sorted(found))}" if found else ""
+                raise NotFound(f"The model '{name}' has no alias '{alias}'{others}.")
+            if as_json:
+                print_json(client.get_model_version(name, found[alias]))
+                return
+            click.echo(found[alias])
 
 
 @click.command()
 @click.argument("name")
 @click.argument("alias", metavar="ALIAS")
 @click.argument("version")
+@json_option
 @client_option
-def approve(name: str, alias: str, version: str, store_uri: str | None) -> None:
+def approve(name: str, alias: str, version: str, as_json: bool, store_uri: str | None) -> None:
     """Agree that a guarded ALIAS moves to VERSION; it moves when enough people agree and the checks are passed."""
     with opened_client(store_uri) as client:
         answer = client.approve_alias(name, alias, version)
+    if as_json:
+        print_json(
+            {
+                "moved": answer.moved,
+                "approved_by": answer.approved_by,
+                "needed": answer.needed,
+                "checks": answer.checks,
+            }
+        )
+        return
     if answer.moved:
         click.echo(f"{name}@{alias} points to {version} now.")
         return
@@ -81,7 +111,8 @@ def guard(
 ) -> None:
     """Guard ALIAS of the registered model NAME: it moves only to versions that have what is asked for here.
 
-    Without --check, --approvals and --delete, print the guards. A check is set by headrace models evaluate, or by
+    It replaces the guard that was there, so say all that is asked for. Without --check, --approvals and --delete, print
+    the guards. A check is set by headrace models evaluate, or by
     hand as the version's tag headrace.check.NAME with the value passed.
     """
     with opened_client(store_uri) as client:
@@ -92,6 +123,12 @@ def guard(
                 client.delete_guard(name, alias)
             else:
                 client.set_guard(name, alias, checks=checks, approvals=approvals)
+                asked = [f"the check {check} is passed" for check in checks]
+                if approvals:
+                    asked.append(
+                        "one person agrees" if approvals == 1 else f"{approvals} people agree"
+                    )
+                click.echo(f"{name}@{alias} moves to a version when {' and '.join(asked)}.")
             return
         found = client.get_guards(name, alias or "")
     if as_json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+import msgspec
 
 from headrace.cli.model_store import client_option, opened_client
 from headrace.cli.outcome import FAILED, printable
@@ -26,7 +27,7 @@ def scan(what: str, as_json: bool, store_uri: str | None) -> None:
     from headrace.models.inspection.findings import Verdict
     from headrace.models.scan import scan as look
 
-    report = look(_here(what, store_uri))
+    report = msgspec.structs.replace(look(_here(what, store_uri)), path=what)
     if as_json:
         print_json(report)
     else:
@@ -89,6 +90,7 @@ def sign(
 )
 @click.option("--identity", help="Who must have signed through sigstore.")
 @click.option("--issuer", help="Who vouches for that identity: a URL.")
+@json_option
 @client_option
 def verify(
     what: str,
@@ -96,17 +98,21 @@ def verify(
     certificates: tuple[Path, ...],
     identity: str | None,
     issuer: str | None,
+    as_json: bool,
     store_uri: str | None,
 ) -> None:
     """Check a model's signature: that who is named here signed just these files.
 
-    Exit code 5 when he did not.
+    Exit code 5 when they did not.
     """
     from headrace.models.signing import verify as check
 
     found = check(
         _here(what, store_uri), key=key, certificates=certificates, identity=identity, issuer=issuer
     )
+    if as_json:
+        print_json(found)
+        return
     click.echo(f"Signed by {found.by}; {found.files} files are as they were.")
 
 

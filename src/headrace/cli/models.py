@@ -250,13 +250,14 @@ def _print_diff(found: Any) -> None:
 @models.command()
 @click.argument("uri")
 @click.argument("folder", type=click.Path(path_type=Path))
+@json_option
 @client_option
-def download(uri: str, folder: Path, store_uri: str | None) -> None:
+def download(uri: str, folder: Path, as_json: bool, store_uri: str | None) -> None:
     """Bring a model's folder here. What was recorded of it when it was logged is compared."""
     from headrace.models.download import fetch_model
     from headrace.models.hashing import folder_digest
 
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InvalidParameter(
             f"{folder} is there already: name a folder that is not, or is empty."
         )
@@ -268,6 +269,17 @@ def download(uri: str, folder: Path, store_uri: str | None) -> None:
             f"{uri} is not what was logged: its digest is {found.hash}, recorded was {fetched.digest}. It is in "
             f"{fetched.folder}; do not open it."
         )
+    if as_json:
+        print_json(
+            {
+                "uri": uri,
+                "folder": str(fetched.folder),
+                "size": found.size,
+                "digest": found.hash,
+                "recorded_digest": fetched.digest,
+            }
+        )
+        return
     checked = "as recorded" if fetched.digest else "none was recorded"
     click.echo(f"{fetched.folder}: {size(found.size)}, {found.hash} ({checked})")
 

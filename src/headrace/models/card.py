@@ -41,8 +41,8 @@ def render_card(client: Client, uri: str) -> str:
     lines = [f"# {_title(facts)}", ""]
     if version is not None:
         about = client.get_registered_model(version.name)
-        lines += [text for text in (about.description, version.description) if text]
-        lines += [""]
+        for text in (about.description, version.description):
+            lines += [text, ""] if text else []
     lines += _section("Model", _table(_identity(facts)))
     if version is not None:
         lines += _section("Checks", _table(_checks(version.tags)))
@@ -123,12 +123,13 @@ def _signature(facts: Facts) -> list[str]:
         ("Outputs", signature.outputs),
         ("Params", signature.params),
     )
-    return [
+    lines = [
         line
         for name, part in parts
         if part
-        for line in (f"**{name}**", "", *(f"- `{one}`" for one in part), "")
+        for line in ("", f"**{name}**", "", *(f"- `{one}`" for one in part))
     ]
+    return lines[1:]
 
 
 def _tags(tags: Mapping[str, str]) -> str:

@@ -93,9 +93,7 @@ def compare(a: Facts, b: Facts) -> ModelDiff:
 def _differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Difference]:
     keys = [*a, *(key for key in b if key not in a)]
     return [
-        Difference(key=key, a=a.get(key), b=b.get(key))
-        for key in keys
-        if a.get(key) != b.get(key) or (key in a) != (key in b)
+        Difference(key=key, a=a.get(key), b=b.get(key)) for key in keys if a.get(key) != b.get(key)
     ]
 
 
@@ -120,7 +118,7 @@ def _pins(lines: Iterable[str]) -> dict[str, str]:
     for line in lines:
         match = _REQUIREMENT.fullmatch(line)
         name, asked = match.groups() if match else (line, "")
-        found[re.sub(r"[-_.]+", "-", name).lower()] = asked
+        found[re.sub(r"[-_.]+", "-", name).lower()] = asked or "any version"
     return found
 
 

@@ -104,7 +104,7 @@ def fetch_model(
     located = locate_model(uri, client=client)
     store = client.artifacts_at(located.location)
     if isinstance(store, LocalArtifacts) and not store.root.is_dir():
-        raise NotFound(f"There is no model at {located.location}, where '{uri}' should be.")
+        raise nothing_at(located)
     if isinstance(store, LocalArtifacts) and dst_path is None:
         return Fetched(folder=store.root, located=located)
     folder = _temporary() if dst_path is None else Path(dst_path)
@@ -127,6 +127,17 @@ def upload_model(client: Client, folder: str | os.PathLike[str], location: str) 
         Unavailable: The store cannot be reached after several tries.
     """
     transfer.upload_dir(client.artifacts_at(location), folder)
+
+
+def nothing_at(located: Located) -> NotFound:
+    """The error for a place that has no model."""
+    uri, location = located.uri, located.location
+    if uri != location:
+        return NotFound(f"There is no model at {location}, where '{uri}' should be.")
+    hint = ""
+    if not set("/\\:@").intersection(uri):
+        hint = f" A registered model's version is models:/{uri}/1, models:/{uri}@alias or models:/{uri}/latest."
+    return NotFound(f"There is no folder '{uri}' with a model.{hint}")
 
 
 def _located(client: Client, uri: ModelUri, hops: int) -> Located:
@@ -170,7 +181,14 @@ def _version(client: Any, uri: ModelUri) -> ModelVersion:
         found = client.get_model_version(uri.name, uri.version)
         return found
     if uri.kind is Kind.ALIAS:
-        found = client.get_model_version_by_alias(uri.name, uri.alias)
+        try:
+            found = client.get_model_version_by_alias(uri.name, uri.alias)
+        except InvalidParameter:  # MLflow's code for an alias that is not there
+            if uri.alias in client.get_registered_model(uri.name).aliases:
+                raise
+            raise NotFound(
+                f"The registered model '{uri.name}' has no alias '{uri.alias}'."
+            ) from None
         return found
     stages = [uri.stage] if uri.kind is Kind.STAGE else None
     versions = client.get_latest_versions(uri.name, stages)
@@ -244,9 +262,7 @@ def _download(store: ArtifactStore, folder: Path, located: Located) -> None:
     try:
         transfer.download(store, "", partial)
         if not any(partial.iterdir()):
-            raise NotFound(
-                f"There is no model at {located.location}, where '{located.uri}' should be."
-            )
+            raise nothing_at(located)
         partial.replace(folder)  # an empty folder may be replaced
     finally:
         shutil.rmtree(partial, ignore_errors=True)

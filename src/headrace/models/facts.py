@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from headrace.errors import HeadraceError, NotFound
-from headrace.models.download import locate_model
+from headrace.models.download import locate_model, nothing_at
 from headrace.models.mlmodel import FILE_NAME, MLModel
 from headrace.models.strict_yaml import MAX_BYTES
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from headrace.entities import LoggedModel, ModelVersion, Run
 
 _REQUIREMENTS = "requirements.txt"
+_OF_MACHINE = "system/"
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,18 +48,24 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def params(self) -> Mapping[str, str]:
-        """Of the logged model, else of the run."""
-        if self.logged is not None and self.logged.params:
-            return self.logged.params
-        return self.run.data.params if self.run is not None else {}
+        """Of the run, and over them those of the logged model."""
+        found = dict(self.run.data.params) if self.run is not None else {}
+        if self.logged is not None:
+            found.update(self.logged.params or {})
+        return found
 
     @property
     def metrics(self) -> Mapping[str, float]:
-        """The last value of each metric of the logged model, else of the run."""
-        if self.logged is not None and self.logged.metrics:
-            latest = sorted(self.logged.metrics, key=lambda one: (one.step, one.timestamp))
-            return {one.key: one.value for one in latest}
-        return self.run.data.metrics if self.run is not None else {}
+        """The last value of each metric of the run, and over them those of the logged model.
+
+        What was measured of the machine says nothing of the model.
+        """
+        measured = self.run.data.metrics if self.run is not None else {}
+        found = {key: value for key, value in measured.items() if not key.startswith(_OF_MACHINE)}
+        if self.logged is not None:
+            latest = sorted(self.logged.metrics or (), key=lambda one: (one.step, one.timestamp))
+            found.update((one.key, one.value) for one in latest)
+        return found
 
     @property
     def size(self) -> int | None:
@@ -88,6 +95,8 @@ def facts_of(client: Client, uri: str) -> Facts:
     try:
         model = MLModel.from_yaml(_read(client, found.location, FILE_NAME), source=found.location)
     except (HeadraceError, OSError) as error:
+        if logged is None and run is None and found.version is None and isinstance(error, NotFound):
+            raise nothing_at(found) from None  # all that is known is that it is not there
         problem = str(error)
     lines: list[str] = []
     with contextlib.suppress(HeadraceError, OSError):

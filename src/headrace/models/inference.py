@@ -50,6 +50,7 @@ _SCALARS: dict[type, DataType] = {
     np.bool_: DataType.boolean,
     int: DataType.long,
     np.int64: DataType.long,
+    np.longlong: DataType.long,  # another type of the same width; ONNX's maps hold it
     np.int32: DataType.integer,
     float: DataType.double,
     np.float64: DataType.double,

@@ -39,7 +39,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
         name: Its name.
         run_id: The run that made it, if one did.
         artifact_path: URI of its folder.
-        digest: SHA-256 of its folder; what whoever loads it can compare.
+        digest: SHA-256 of its folder; what whoever loads it can compare. None where none was recorded.
         model: What its ``MLmodel`` says.
         registered_model_version: Number of the version, if it was registered.
     """
@@ -49,7 +49,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     run_id: str | None
     artifact_path: str
-    digest: str
+    digest: str | None
     model: MLModel
     registered_model_version: int | None = None
 

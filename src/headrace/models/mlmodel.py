@@ -17,7 +17,7 @@ import yaml
 
 from headrace.errors import InvalidModel, InvalidParameter
 from headrace.models import strict_yaml
-from headrace.models.signature import ModelSignature
+from headrace.models.signature import ModelSignature, ParamSchema, Schema
 
 FILE_NAME = "MLmodel"
 #: The release of MLflow whose format is written.
@@ -101,6 +101,32 @@ class MLModel(msgspec.Struct, kw_only=True):
                 f"{file} is not an {FILE_NAME} file: it has more than {strict_yaml.MAX_BYTES:,} bytes"
             )
         return cls.from_yaml(data, source=str(file))
+
+    @classmethod
+    def load(cls, path: Path | str) -> MLModel:
+        """The same as `read`, under MLflow's name.
+
+        Raises:
+            InvalidModel: As `read`.
+            InvalidParameter: It is an address, not a folder.
+        """
+        if str(path).startswith(("models:", "runs:")) or "://" in str(path):
+            raise InvalidParameter(
+                f"'{path}' is an address, not a folder: headrace.models.get_model_info('{path}').model is its MLmodel."
+            )
+        return cls.read(path)
+
+    def get_input_schema(self) -> Schema | None:
+        """What the model takes; None if it does not say."""
+        return None if self.signature is None else self.signature.inputs
+
+    def get_output_schema(self) -> Schema | None:
+        """What the model gives; None if it does not say."""
+        return None if self.signature is None else self.signature.outputs
+
+    def get_params_schema(self) -> ParamSchema | None:
+        """The parameters that the model takes; None if it does not say."""
+        return None if self.signature is None else self.signature.params
 
     @classmethod
     def from_yaml(cls, data: bytes | str, source: str = FILE_NAME) -> MLModel:
@@ -189,6 +215,8 @@ class MLModel(msgspec.Struct, kw_only=True):
         return file
 
 
+#: As MLflow calls it.
+Model = MLModel
 _KEYS = tuple(one for one in MLModel.__struct_fields__ if one != "extra")
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import numpy as np
@@ -47,6 +47,20 @@ __all__ = [
     "SparkMLVector",
     "TensorSpec",
 ]
+
+if TYPE_CHECKING:
+    from headrace.models.inference import infer_signature as infer_signature
+else:
+
+    def __getattr__(name: str) -> Any:
+        if (
+            name == "infer_signature"
+        ):  # MLflow's users look for it here; its module imports this one
+            from headrace.models.inference import infer_signature
+
+            return infer_signature
+        raise AttributeError(f"module 'headrace.models.signature' has no attribute '{name}'")
+
 
 #: Of parameters: which given types become which declared ones, as in MLflow.
 _WIDER: dict[DataType, tuple[type, ...]] = {

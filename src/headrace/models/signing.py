@@ -11,8 +11,10 @@ it lies. (The library alone lets files in ``.git`` pass.) MLmodel is signed as i
 
 from __future__ import annotations
 
+import ast
 import base64
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from pathlib import Path
@@ -29,6 +31,8 @@ from headrace.models.structure import LATER, SIGNATURE, files_of
 #: Harmless, and left out by the library's command.
 _GIT = frozenset((".gitattributes", ".gitignore"))
 _MOST_BYTES = 64 << 20
+#: How the library tells that a file has another content, with both digests.
+_CHANGED = re.compile(r"Hash mismatch for '(.*)': Expected .*", re.DOTALL)
 
 Name = str | PathLike[str]
 
@@ -227,8 +231,19 @@ def _reason(error: Exception) -> str:
     if type(error).__name__ == "InvalidSignature":
         return "somebody else made it, or it was changed"
     if isinstance(error, ValueError) and text.startswith("Signature mismatch"):
-        return text.removeprefix("Signature mismatch: ").strip("[]'\"")
+        return _differences(text.removeprefix("Signature mismatch: "))
     return text or type(error).__name__
+
+
+def _differences(listed: str) -> str:
+    """The library's list of differences, which it gives as Python's text of a list, in words."""
+    try:
+        found = [str(one) for one in ast.literal_eval(listed)]
+    except (ValueError, SyntaxError):
+        return listed
+    words = [_CHANGED.sub(r"\1 was changed", one) for one in found]
+    more = f" and {len(words) - 20} more" if len(words) > 20 else ""
+    return "; ".join(words[:20]) + more
 
 
 def _hashing(library: Any) -> Any:

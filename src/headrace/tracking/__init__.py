@@ -14,9 +14,11 @@ from headrace.tracking.active import (
 )
 from headrace.tracking.active_model import clear_active_model, get_active_model_id
 from headrace.tracking.choice import (
+    get_registry_uri,
     get_tracking_uri,
     is_tracking_uri_set,
     set_experiment,
+    set_registry_uri,
     set_tracking_uri,
 )
 from headrace.tracking.documents import (
@@ -119,6 +121,7 @@ __all__ = [
     "get_experiment_by_name",
     "get_logged_model",
     "get_parent_run",
+    "get_registry_uri",
     "get_run",
     "get_tracking_uri",
     "initialize_logged_model",
@@ -158,6 +161,7 @@ __all__ = [
     "set_experiment_tags",
     "set_logged_model_tags",
     "set_model_version_tag",
+    "set_registry_uri",
     "set_tag",
     "set_tags",
     "set_tracking_uri",

@@ -112,12 +112,16 @@ def set_tracking_uri(uri: str | os.PathLike[str]) -> None:
         uri: A directory, ``sqlite:///path``, ``postgresql://…`` or ``http(s)://host:port``; ``""`` goes
             back to the default. It is opened on first use. See `Client` for the default.
     """
+    choice.set_uri(_absolute(uri) or None)
+
+
+def _absolute(uri: str | os.PathLike[str]) -> str:
     text = os.fspath(uri)
     if text.startswith("file:") and "://" not in text:  # file:./mlruns, as MLflow's users write
         text = unquote(text.removeprefix("file:"))
     if text and "://" not in text:
         text = os.path.abspath(os.path.expanduser(text))  # noqa: PTH100, PTH111 - as text
-    choice.set_uri(text or None)
+    return text
 
 
 def get_tracking_uri() -> str:
@@ -128,6 +132,23 @@ def get_tracking_uri() -> str:
 def is_tracking_uri_set() -> bool:
     """Whether a tracking URI was set, by `set_tracking_uri` or the environment."""
     return bool(choice.uri or setting("TRACKING_URI"))
+
+
+def set_registry_uri(uri: str | os.PathLike[str]) -> None:
+    """As MLflow has it; the registry is in the store that runs are tracked in, so there is nothing to choose.
+
+    Raises:
+        InvalidParameter: It is another store than that.
+    """
+    if os.fspath(uri) and _absolute(uri) != _absolute(get_tracking_uri()):
+        raise InvalidParameter(
+            f"The registry is in the store that runs are tracked in, {get_tracking_uri()}: call set_tracking_uri('{uri}') instead."
+        )
+
+
+def get_registry_uri() -> str:
+    """The store that has the registered models: the one that runs are tracked in."""
+    return get_tracking_uri()
 
 
 def set_experiment(

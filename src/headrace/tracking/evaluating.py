@@ -140,6 +140,7 @@ def evaluate(
         NotFound: No model or file is there.
         Unsupported: What only MLflow has.
     """
+    _need_libraries()
     from headrace.models.evaluation import Plan
     from headrace.models.evaluation import evaluate as compute
 
@@ -201,6 +202,16 @@ class _Subject(NamedTuple):
     model: Any
     version: ModelVersion | None = None
     model_id: str | None = None
+
+
+def _need_libraries() -> None:
+    try:
+        import pandas  # noqa: F401
+        import sklearn  # noqa: F401
+    except ImportError as error:
+        raise InvalidParameter(
+            f"Evaluating needs scikit-learn and pandas ({error}): pip install 'headrace[evaluate]'"
+        ) from None
 
 
 def _one(name: str, value: Any, other: str, same: Any) -> Any:

@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from headrace.errors import InvalidParameter, Unavailable
 from headrace.tracking.active import active_run
@@ -242,6 +242,13 @@ class Face:
         """Open a model of this flavor; see `headrace.models.load_model`."""
         flavor = self._flavor if self._as == "native" else None
         return load_model(model_uri, as_=self._as, flavor=flavor, dst_path=dst_path, **loading)
+
+    def absent(self, name: str) -> NoReturn:
+        """Say that its module has no such name: what module ``__getattr__`` is."""
+        from headrace.absent import missing
+
+        flavor = "pyfunc" if self._as == "pyfunc" else self._flavor
+        raise missing(f"headrace.{flavor}", name)
 
     def _model(self, given: Any, options: dict[str, Any]) -> Any:
         model = options.pop(self._keyword, None) if given is None else given

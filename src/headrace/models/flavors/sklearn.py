@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from headrace.errors import InvalidModel, PolicyViolation
+from headrace.errors import InvalidModel, InvalidParameter, PolicyViolation
 from headrace.models.flavor import Permit, Predict, Saved
 from headrace.models.options import Options
 from headrace.models.paths import inside
@@ -125,6 +125,7 @@ def _pickled(model: object) -> bytes:
 
 def _save_skops(model: Any, file: Path, listed: Any) -> list[str] | None:
     """Write a model, and say which types a loader has to trust beyond skops' own list."""
+    _need_skops()
     data, needed = dumped(model, _skops_of, form="saved in skops' format", way_out=_WAY_OUT)
     file.write_bytes(data)
     return sorted({*needed, *(listed or ())}) or None
@@ -157,7 +158,18 @@ def _is_found(name: str) -> bool:
     return found is not None
 
 
+def _need_skops() -> None:
+    try:
+        import skops.io  # noqa: F401
+    except ImportError as error:
+        raise InvalidParameter(
+            f"skops' format, the default of scikit-learn's models, needs the package skops ({error}): "
+            "pip install 'headrace[sklearn]'"
+        ) from None
+
+
 def _load_skops(file: Path, conf: Mapping[str, Any], permit: Permit) -> Any:
+    _need_skops()
     import skops.io
     from skops.io.exceptions import UntrustedTypesFoundException
 
