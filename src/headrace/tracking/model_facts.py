@@ -71,7 +71,7 @@ def set_signature(model_uri: str | os.PathLike[str], signature: ModelSignature) 
     from headrace.models.mlmodel import MLModel
     from headrace.models.produced import is_produced, remember
     from headrace.models.signature import ModelSignature
-    from headrace.models.uris import Kind, parse_model_uri
+    from headrace.protocol.model_uris import Kind, parse_model_uri
 
     if not isinstance(signature, ModelSignature):
         raise InvalidParameter(
