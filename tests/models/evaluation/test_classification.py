@@ -215,3 +215,26 @@ def test_a_label_that_the_model_does_not_know_is_named(people: Any) -> None:
     odd = people.assign(churned=people["churned"].where(people.index != 5, "perhaps"))
     with pytest.raises(InvalidParameter, match=r"targets have the label 'perhaps' \(row 5\)"):
         evaluate(model, odd, "churned", Plan())
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["a mapping for each row", "an array"])
+def test_a_classifier_in_onnx_gives_labels_and_probabilities(zipped: bool) -> None:
+    import onnxruntime
+    from skl2onnx import to_onnx
+    from sklearn.datasets import load_iris
+    from sklearn.linear_model import LogisticRegression
+
+    x, y = load_iris(return_X_y=True)
+    x = x.astype(np.float32)
+    fitted = LogisticRegression(max_iter=500).fit(x, y)
+    options = {} if zipped else {"options": {id(fitted): {"zipmap": False}}}
+    session = onnxruntime.InferenceSession(to_onnx(fitted, x[:1], **options).SerializeToString())
+    names = [output.name for output in session.get_outputs()]
+
+    def model(data: np.ndarray) -> dict[str, object]:
+        return dict(zip(names, session.run(None, {"X": np.asarray(data, np.float32)}), strict=True))
+
+    ours = evaluate(model, x, y, Plan(kind="classification"))
+    plain = evaluate(fitted, x, y, Plan(kind="classification"))
+    assert ours.metrics["accuracy_score"] == plain.metrics["accuracy_score"]
+    assert ours.metrics["log_loss"] == pytest.approx(plain.metrics["log_loss"], abs=1e-4)

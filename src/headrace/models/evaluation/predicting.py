@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -52,7 +52,12 @@ def predict(model: Any, rows: Rows, wanted: Any, taken: set[Any], *, classify: b
     native = native_of(model)
     features = rows.features(_chosen(model, native, rows, wanted), taken)
     function = model.predict if callable(getattr(model, "predict", None)) else model
-    values = _one_column(_call(function, features, rows))
+    given = _call(function, features, rows)
+    labelled = _labelled(given) if classify else None
+    if labelled is not None:
+        _same_length(labelled.values, rows)
+        return labelled
+    values = _one_column(given)
     _same_length(values, rows)
     probabilities = None
     if classify:
@@ -109,6 +114,29 @@ def _one_column(values: Any) -> Any:
             "that returns the one to evaluate."
         )
     return values
+
+
+def _labelled(given: Any) -> Predicted | None:
+    """Labels with their probabilities, as classifiers in ONNX give them; None where it is something else.
+
+    The probabilities are an array, or a mapping from label to probability for each row (ONNX's ZipMap).
+    """
+    if not isinstance(given, Mapping) or len(given) != 2:
+        return None
+    named = [name for name in given if "prob" in str(name).lower()]
+    if len(named) != 1:
+        return None
+    probabilities = given[named[0]]
+    labels = next(values for name, values in given.items() if name != named[0])
+    rows = probabilities if isinstance(probabilities, Sequence) else ()
+    if not rows or not isinstance(rows[0], Mapping):
+        return Predicted(values=labels, probabilities=probabilities)
+    classes = list(rows[0])
+    return Predicted(
+        values=labels,
+        probabilities=[[row[label] for label in classes] for row in rows],
+        classes=classes,
+    )
 
 
 def _same_length(values: Any, rows: Rows) -> None:
