@@ -134,6 +134,8 @@ def train(tracking: Any) -> None:
                     f"scikit-learn=={sklearn.__version__}",
                     f"numpy=={np.__version__}",
                 ],
+                # Of forests; MLflow saves only what it is told to trust.
+                skops_trusted_types=["sklearn.tree._tree.Tree"],
             )
 
 

@@ -12,7 +12,7 @@ from sklearn.linear_model import LinearRegression
 from headrace.client import Client
 from headrace.errors import NotFound
 from headrace.models import infer_signature, render_card, save_model
-from headrace.models.logging import copied, log_model
+from headrace.models.logging import Copied, log_model
 
 X = np.array([[0.0], [1.0]])
 
@@ -48,7 +48,7 @@ def test_a_version_has_its_story(client: Client, folder: Path) -> None:
     client.log_param(run, "alpha", 0.5)
     client.log_metric(run, "rmse", 0.25)
     info = log_model(
-        client, copied(folder), "line", experiment_id="0", run_id=run, registered_model_name="lines"
+        client, Copied(folder), "line", experiment_id="0", run_id=run, registered_model_name="lines"
     )
     client.update_registered_model("lines", "Draws lines.")
     client.update_model_version("lines", "1", "The first.")
@@ -80,7 +80,7 @@ def test_what_a_model_measured_itself_stands_beside_what_its_run_did(
     client.log_metric(run, "train", 0.5)
     client.log_metric(run, "system/cpu_utilization_percentage", 50)  # of the machine, not the model
     client.log_metric(run, "score", 0.5)
-    info = log_model(client, copied(folder), "line", experiment_id="0", run_id=run)
+    info = log_model(client, Copied(folder), "line", experiment_id="0", run_id=run)
     client.log_metric(run, "score", 0.75, model_id=info.model_id)
     client.log_metric(run, "score", 0.1, step=9)  # of a later model, say
     assert rows(render_card(client, info.model_uri), "Metrics") == {"train": "0.5", "score": "0.75"}
@@ -106,7 +106,7 @@ def test_a_long_table_is_cut_and_says_so(client: Client, folder: Path) -> None:
     run = client.create_run("0").info.run_id
     for number in range(60):
         client.log_param(run, f"p{number:02}", number)
-    info = log_model(client, copied(folder), "line", experiment_id="0", run_id=run)
+    info = log_model(client, Copied(folder), "line", experiment_id="0", run_id=run)
     params = rows(render_card(client, info.model_uri), "Params")
     assert params["…"] == "10 more"
     assert len(params) == 51

@@ -14,7 +14,7 @@ from headrace.client import Client
 from headrace.errors import NotFound
 from headrace.models import diff_models, infer_signature, save_model
 from headrace.models.diff import Difference, _differences
-from headrace.models.logging import copied, log_model
+from headrace.models.logging import Copied, log_model
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def saved(folder: Path, *columns: str, requirements: tuple[str, ...] = ("a==1",)
 
 
 def test_a_model_does_not_differ_from_itself(client: Client, tmp_path: Path) -> None:
-    info = log_model(client, copied(saved(tmp_path / "m", "x")), "m", experiment_id="0", registered_model_name="r")  # fmt: skip
+    info = log_model(client, Copied(saved(tmp_path / "m", "x")), "m", experiment_id="0", registered_model_name="r")  # fmt: skip
     found = diff_models(client, info.model_uri, "models:/r/1")
     assert found.same_files
     assert not found.breaks
@@ -54,7 +54,7 @@ def test_columns_params_requirements_and_metrics_are_named(client: Client, tmp_p
         client.log_metric(run, "same", 1.0)
         pins = ("Scikit_Learn==1.0", "a") if number else ("scikit-learn==1.1", "b[x]>=2")
         folder = saved(tmp_path / str(number), *columns, requirements=pins)
-        uris.append(log_model(client, copied(folder), "m", experiment_id="0", run_id=run).model_uri)
+        uris.append(log_model(client, Copied(folder), "m", experiment_id="0", run_id=run).model_uri)
     found = diff_models(client, *uris)
     assert found.breaks
     assert found.same_files is False

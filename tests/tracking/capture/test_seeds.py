@@ -93,7 +93,7 @@ def test_a_seed_is_a_tag_and_a_document(monkeypatch: pytest.MonkeyPatch) -> None
     about = captured().json("seeds.json")
     assert (about["seed"], about["seeded"], about["python_hash_seed"]) == (
         7,
-        ["random", "numpy"],
+        ["random", "numpy", *(["torch"] if "torch" in sys.modules else [])],
         "7",
     )
     monkeypatch.setenv("HEADRACE_CAPTURE", "-seeds")

@@ -206,6 +206,20 @@ def _of_records(names: Iterable[str], read: Read) -> Iterator[str]:
             yield f"has '{name}', a pickle of more than tensors"
 
 
+def pickled(name: str, content: bytes) -> Iterator[str]:
+    """What a record that lists tensors has torch unpickle; other records have nothing.
+
+    Args:
+        name: Of the record, without the folder that all records are in.
+        content: JSON.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if _CONFIG.fullmatch(name):
+        yield from _of_config(name, json.loads(content))
+
+
 def _of_config(name: str, document: Any) -> Iterator[str]:
     entries = document.get("config") if isinstance(document, dict) else None
     if not isinstance(entries, dict):

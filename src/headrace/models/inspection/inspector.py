@@ -335,17 +335,22 @@ class Inspector:
 
     def _exported(self, path: str, archive: zipfile.ZipFile) -> None:
         problems: list[str] = []
+        pickled: list[str] = []
         for name in archive.namelist():
             if not name.endswith(".json"):
                 continue
             try:
-                problems += exported.problems(self._document(archive, name))
+                content = self._document(archive, name)
+                problems += exported.problems(content)
+                pickled += exported.pickled(name.split("/", 1)[-1], content)
             except archives.Bomb:
                 raise
             except ValueError as error:
                 self._never(f"{path}!{name}", f"cannot be read: {error}")
         if problems:
             self._never(path, "; ".join(problems[:5]), format="torch-export")
+        elif pickled:
+            self._add(path, "torch-pickle", "; ".join(pickled[:5]))
         else:
             self._add(path, "torch-export")
 
