@@ -17,7 +17,7 @@ from headrace.errors import InvalidParameter
 from headrace.tracking.active import active_run
 from headrace.tracking.active_model import current as active_model
 from headrace.tracking.active_model import get_active_model_id
-from headrace.tracking.choice import choice, experiment_id
+from headrace.tracking.choice import choice, experiment_id, get_tracking_uri
 from headrace.tracking.origin import default_tags
 
 EXTERNAL_TAG = "mlflow.model.isExternal"
@@ -25,7 +25,8 @@ EXTERNAL_TAG = "mlflow.model.isExternal"
 _log = logging.getLogger("headrace")
 
 _PAGE = 1000
-_last: ContextVar[str | None] = ContextVar("headrace_last_logged_model", default=None)
+#: The store's address, and the model's id.
+_last: ContextVar[tuple[str, str] | None] = ContextVar("headrace_last_logged_model", default=None)
 
 
 class ActiveModel(LoggedModel, frozen=True):
@@ -64,7 +65,7 @@ def initialize_logged_model(
         experiment_id: Default: the active run's, else the chosen one.
     """
     model = _created(name, source_run_id, tags, params, model_type, experiment_id)
-    _last.set(model.model_id)
+    note_logged_model(model.model_id)
     return model
 
 
@@ -88,7 +89,7 @@ def create_external_model(
         file.write_text(_external(model), encoding="utf-8")
         client.log_model_artifact(model.model_id, file)
     model = client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
-    _last.set(model.model_id)
+    note_logged_model(model.model_id)
     return model
 
 
@@ -142,14 +143,16 @@ def get_logged_model(model_id: str) -> LoggedModel:
 
 
 def last_logged_model() -> LoggedModel | None:
-    """The logged model that was made last in this context; None when none was."""
-    model_id = _last.get()
-    return None if model_id is None else get_logged_model(model_id)
+    """The logged model that was made last in this context and in the store that is chosen; None when none was."""
+    last = _last.get()
+    if last is None or last[0] != get_tracking_uri():
+        return None
+    return get_logged_model(last[1])
 
 
 def note_logged_model(model_id: str) -> None:
     """Make a model the one that `last_logged_model` gives; for whoever logs one by another way."""
-    _last.set(model_id)
+    _last.set((get_tracking_uri(), model_id))
 
 
 def set_logged_model_tags(model_id: str, tags: Mapping[str, Any]) -> None:

@@ -115,7 +115,7 @@ def test_a_wrong_key_stops_the_deliveries_of_that_webhook_only(
     for webhook_id in (signed, headed):
         until(lambda webhook_id=webhook_id: "another key" in api.list_deliveries(webhook_id=webhook_id).deliveries[0].error)  # fmt: skip
     assert [one.headers.get("x-key") for one in there.received] == [None]
-    assert api.list_deliveries(webhook_id=plain, state=["delivered"]).deliveries
+    until(lambda: api.list_deliveries(webhook_id=plain, state=["delivered"]).deliveries)
     api.update_webhook(webhook_id=signed, secret="", name="renamed")
     api.update_webhook(webhook_id=headed, headers={"X-Key": "new"})
     there.wait(3)
