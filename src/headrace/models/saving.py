@@ -244,7 +244,7 @@ def _unborn(target: Path) -> Iterator[Path]:
             folder.rename(target)
         except OSError as error:
             raise AlreadyExists(f"cannot put the model at {target}: {error.strerror}") from error
-    except BaseException:
+    except BaseException:  # cleans up, raises again
         shutil.rmtree(folder, ignore_errors=True)
         for parent in made:
             with suppress(OSError):  # somebody else has put something there meanwhile
