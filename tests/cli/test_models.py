@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -176,3 +178,15 @@ def test_a_name_without_an_address_is_no_model(headrace: Headrace, folder: Path,
     headrace("models", "diff", str(folder), str(tmp_path / "nothing"), code=3)
     (tmp_path / "file").write_text("")
     headrace("models", "download", "models:/lines/1", str(tmp_path / "file"), code=2)
+
+
+def test_an_archive_is_logged_as_its_folder_is_and_one_that_leads_out_is_refused(
+    headrace: Headrace, folder: Path, tmp_path: Path
+) -> None:
+    archive = shutil.make_archive(str(tmp_path / "model"), "zip", folder)
+    uri = headrace("models", "log", archive).stdout.strip()
+    assert headrace.json("models", "show", uri)["model"]["flavors"]["sklearn"]
+    with zipfile.ZipFile(archive, "a") as file:
+        file.writestr("../outside", "x")
+    assert "outside" in headrace("models", "log", archive, code=5).stderr
+    assert not (tmp_path / "outside").exists()

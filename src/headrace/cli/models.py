@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +137,7 @@ def show(uri: str, as_json: bool, store_uri: str | None) -> None:
 
 
 @models.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("saved", metavar="FOLDER|ARCHIVE", type=click.Path(exists=True, path_type=Path))
 @click.option("-n", "--name", default="model", show_default=True, help="Of the logged model.")
 @click.option("-r", "--run-id", help="The run that made it; its experiment is the model's.")
 @click.option("-x", "--experiment-id", default="0", show_default=True, help="Without a run.")
@@ -143,7 +146,7 @@ def show(uri: str, as_json: bool, store_uri: str | None) -> None:
 @json_option
 @client_option
 def log(
-    folder: Path,
+    saved: Path,
     name: str,
     run_id: str | None,
     experiment_id: str,
@@ -152,10 +155,10 @@ def log(
     as_json: bool,
     store_uri: str | None,
 ) -> None:
-    """Log a model's folder that was saved before, and print its URI."""
+    """Log a model that was saved before, a folder or a zip or tar archive of one, and print its URI."""
     from headrace.models.logging import Copied, log_model
 
-    with opened_client(store_uri, create=True) as client:
+    with _folder_of(saved) as folder, opened_client(store_uri, create=True) as client:
         if run_id:
             experiment_id = client.get_run(run_id).info.experiment_id
         info = log_model(
@@ -180,6 +183,20 @@ def log(
     click.echo(info.model_uri)
     if registered:
         click.echo(f"models:/{registered}/{info.registered_model_version}")
+
+
+@contextlib.contextmanager
+def _folder_of(saved: Path) -> Iterator[Path]:
+    """A model's folder; of an archive what is in it, as long as the block lasts."""
+    if saved.is_dir():
+        yield saved
+        return
+    from headrace.models.unpack import unpack
+
+    with tempfile.TemporaryDirectory(prefix="headrace-model-") as temporary:
+        folder = Path(temporary) / "model"
+        unpack(saved, folder)
+        yield folder
 
 
 @models.command()
